@@ -1,0 +1,35 @@
+# What a fresh machine needs: `make repro` (environment, then the pipeline) and `make test` (environment, then tests).
+PYTHON ?= python3
+BIN := .venv/bin
+# DVC runs each stage with `python`: it must be the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help repro test check format
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.]+):.*## /\1\t/' | expand -t 12
+
+# Built again only when what it is built from changed.
+.venv: .venv/.complete  ## the environment alone
+.venv/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+repro: .venv  ## the whole pipeline: params.yaml -> plots/report.html
+	dvc repro
+	@echo "open plots/report.html"
+
+test: .venv  ## all tests
+	python -m pytest
+
+check: .venv  ## format, lint and types
+	ruff format --check src stages tests
+	ruff check src stages tests
+	mypy
+
+format: .venv  ## format the code and mend what the linter can
+	ruff format src stages tests
+	ruff check --fix src stages tests

@@ -1,0 +1,1 @@
+"""Reproducible multi-label image classification with learned label couplings."""

@@ -1,0 +1,69 @@
+"""What a stage says: plain lines, or progress bars where there is a terminal; errors in one line."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, TypeVar
+
+from couplet.errors import UserError
+
+T = TypeVar("T")
+# Faults of the machine that the user can mend: a full or read-only disk, missing rights, a broken device.
+MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+def say(message: str) -> None:
+    """Print one plain line at once, so that logs of killed runs are complete."""
+    print(message, flush=True)
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items`; show a bar in a terminal, otherwise one line at each quarter of `total`."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(items, description, total, console=Console(stderr=True), transient=True)
+        return
+    for done, item in enumerate(items, start=1):
+        yield item
+        if total and done * 4 // total > (done - 1) * 4 // total:
+            say(f"{description}: {done}/{total}")
+
+
+def stage(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a UserError into one line on stderr and exit code 1; leave everything else to the traceback."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(1) from None
+        except BrokenPipeError:
+            # The reader of our output is gone (DVC was killed): there is nobody left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except OSError as error:
+            if error.errno not in MACHINE_FAULTS:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            print(
+                f"error: {error.strerror}{where}: mend that, then run `dvc repro` to go on from here",
+                file=sys.stderr,
+                flush=True,
+            )
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            print("interrupted: run `dvc repro` again to go on from here", file=sys.stderr, flush=True)
+            raise SystemExit(128 + signal.SIGINT) from None
+
+    return run
