@@ -1,0 +1,139 @@
+"""What every adapter gives - one table of images with labels - and the checks that hold for all of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pandas as pd
+from pandas import DataFrame, Series
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from couplet.errors import UserError
+
+# The columns of Dataset.table before the labels.
+META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")
+# Names that a label must not have: it shares tables with these columns later.
+RESERVED = frozenset({*META, "width", "height", "shard", "fold", "source"})
+
+
+class Settings(BaseModel):
+    """An adapter's settings, `data.source_args`: unknown keys and values of another type are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as its labels and one row per image, in the order of the data set's own files.
+
+    Attributes:
+        labels: names of the L labels, in the data set's order.
+        table: N rows. image_id (unique), part (`train` or `test`), patient_id, study_id, view, sex, age
+            (text, empty where unknown), path (posix, relative to the raw folder), row (line in the label file
+            whose header is 1; 0 if none), then a float column per label: 1, 0, -1 (uncertain) or NaN (blank).
+        submission_id: name of the id column of the data set's own submission format, if it has one.
+        submission: image ids of the submission, in its row order.
+        notes: counts worth keeping, for example of images that the data set's own rules leave out.
+    """
+
+    labels: list[str]
+    table: DataFrame
+    submission_id: str | None = None
+    submission: list[str] | None = None
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if list(self.table.columns) != [*META, *self.labels]:
+            raise ValueError(f"columns must be {[*META, *self.labels]}, not {list(self.table.columns)}")
+        if not self.labels:
+            raise UserError("the data set has no labels: a classifier needs at least one")
+        if clash := [name for name in self.labels if name in RESERVED]:
+            raise UserError(
+                f"label {clash[0]!r} has the name of another column of the manifest: rename that label"
+            )
+        if not (self.table["part"] == "train").any():
+            raise UserError("the data set has no training images: every image is in the test part")
+
+    @property
+    def test_labelled(self) -> bool:
+        """Whether any test image has a known label."""
+        test = self.table.loc[self.table["part"] == "test", self.labels]
+        return bool(test.notna().to_numpy().any())
+
+
+def image_table(
+    labels: DataFrame,
+    *,
+    image_id: Series,
+    part: Series | str,
+    patient_id: Series,
+    path: Series,
+    study_id: Series | str = "",
+    view: Series | str = "",
+    sex: Series | str = "",
+    age: Series | str = "",
+    row: Series | int | None = None,
+) -> DataFrame:
+    """Put one part of Dataset.table together; all series share the index of `labels`.
+
+    `row` is that index unless it is given: label tables are indexed by the line in their file.
+    """
+    rows = labels.index.to_series() if row is None else row
+    meta = {
+        "image_id": image_id,
+        "part": part,
+        "patient_id": patient_id,
+        "study_id": study_id,
+        "view": view,
+        "sex": sex,
+        "age": age,
+        "path": path,
+        "row": rows,
+    }
+    table = DataFrame(meta, index=labels.index)
+    return pd.concat([table, labels.astype("float64")], axis=1).reset_index(drop=True)
+
+
+def parse_settings(model: type[SettingsT], source: str, source_args: dict[str, Any]) -> SettingsT:
+    """Validate `data.source_args` for the adapter of `source`.
+
+    Raises:
+        UserError: an unknown key (the nearest and all allowed ones are named), or a value of the wrong kind.
+    """
+    allowed = list(model.model_fields)
+    for key in source_args:
+        if key not in allowed:
+            raise UserError(
+                f"unknown key data.source_args.{key} for data.source: {source}: {suggest(key, allowed)}"
+            )
+    try:
+        return model.model_validate(source_args)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        expected = problem["msg"].removeprefix("Input should be ")
+        raise UserError(
+            f"data.source_args.{key} = {problem['input']!r} is not allowed: it should be {expected}"
+        ) from None
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """Name what is allowed, and the nearest to `name` first.
+
+    >>> suggest("tabel", ["table", "image_folder"])
+    "did you mean 'table'? (allowed: table, image_folder)"
+    >>> suggest("x", [])
+    'nothing is allowed here'
+    """
+    options = list(allowed)
+    if not options:
+        return "nothing is allowed here"
+    close = difflib.get_close_matches(name, options, n=1)
+    names = ", ".join(options)
+    return f"did you mean {close[0]!r}? (allowed: {names})" if close else f"allowed: {names}"

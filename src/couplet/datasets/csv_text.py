@@ -1,0 +1,65 @@
+"""The text of a CSV file: its header, and its rows with the line each starts on."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from couplet.errors import UserError
+
+
+def read_header(path: Path) -> list[str]:
+    """Column names of a CSV file.
+
+    Raises:
+        UserError: it cannot be read as text in UTF-8.
+    """
+    return next(read_rows(path), (1, []))[1]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line in the file, stripped cells) of each row, the header first, empty lines left out."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: docs/datasets.md shows the layout") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}): restore the file") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}, row {line}: byte 0x{error.object[error.start]:02x} is not UTF-8 text: "
+            "save the table as CSV in UTF-8"
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        before = 0
+        for row in reader:
+            # A quoted cell may go over several lines: a row is named by its first.
+            line, before = before + 1, reader.line_num
+            if row:
+                yield line, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, row {reader.line_num}: not valid CSV ({error}): mend its quotation marks"
+        ) from None
+
+
+def check_header(path: Path, header: list[str]) -> list[str]:
+    """Return `header`, or raise a UserError if it is empty, not comma-separated or has a name twice."""
+    if not header:
+        raise UserError(f"{path} is empty: check that the file is complete")
+    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        name = {";": "semicolons", "\t": "tabs", "|": "bars"}[other]
+        raise UserError(f"{path}, row 1: columns are separated by {name}: save the table with commas")
+    for name in header:
+        # Nameless columns (a trailing comma, an unnamed index) may repeat: they are not read.
+        if name and header.count(name) > 1:
+            raise UserError(f"{path}, row 1: column {name!r} is there twice: rename or remove one of them")
+    return header

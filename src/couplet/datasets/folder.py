@@ -1,0 +1,107 @@
+"""What lies in a data set's raw folder: the one walk that both the inventory and the adapters believe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from pandas import Series
+
+from couplet.errors import UserError
+
+# Absolute paths, drive letters, backslashes, empty, `.` and `..` parts, and control characters.
+_UNSAFE = r"^/|^[A-Za-z]:|\\|(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"
+
+
+def require_folder(source: str, folder: Path) -> None:
+    """Raise a UserError that says how to link the data unless `folder` is there."""
+    if folder.is_dir():
+        return
+    state = "is a link to something that is not there" if folder.is_symlink() else "is not there"
+    raise UserError(
+        f"{folder} {state}: link the data with `ln -s /path/to/the/data {folder}` "
+        f"(docs/datasets.md, {source}), or set COUPLET_DATA_ROOT"
+    )
+
+
+def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """Yield (posix path relative to `root`, entry) of every regular file, in no particular order.
+
+    Hidden files and folders are left out, and so is what is no file. Links are followed as long as they stay
+    inside `root`; one that leaves it comes with None instead of its entry. `root` itself may be a link.
+
+    Args:
+        root: the folder.
+        below: names at the top of `root` to which the walk is confined.
+    """
+    top = str(root.resolve())
+    pending: list[tuple[str, str, tuple[str, ...]]] = [("", str(root), (top,))]
+    while pending:
+        prefix, folder, chain = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listing = list(entries)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be read ({error.strerror}): mend its access rights") from None
+        for entry in listing:
+            if entry.name.startswith(".") or (not prefix and below is not None and entry.name not in below):
+                continue
+            path, real = prefix + entry.name, f"{chain[-1]}/{entry.name}"
+            if entry.is_symlink():
+                real = str(Path(entry.path).resolve())
+                if not _inside(real, top):
+                    yield path, None
+                    continue
+            if entry.is_file():
+                yield path, entry
+            # A link to a folder that is being walked already would never end.
+            elif entry.is_dir() and not any(_inside(step, real) for step in chain):
+                pending.append((f"{path}/", entry.path, (*chain, real)))
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def check_images(folder: Path, paths: Series, where: Callable[[int], str]) -> None:
+    """Check that every image that a label table names is a file inside `folder`.
+
+    Args:
+        folder: the raw folder of the data set.
+        paths: posix paths relative to `folder`, with the index of the label table.
+        where: names the place in the label table for an index value, for messages.
+
+    Raises:
+        UserError: a path is unsafe, leaves the folder, or is no file; the first is named, the others counted.
+    """
+    check_paths(paths, where)
+    found = {path for path, entry in walk(folder, set(paths.str.partition("/")[0])) if entry is not None}
+    missing = paths[~paths.isin(found)]
+    if len(missing):
+        state, remedy = _why_missing(folder, missing.iloc[0])
+        count = f" ({len(missing)} images are missing)" if len(missing) > 1 else ""
+        raise UserError(f"{where(missing.index[0])}: {missing.iloc[0]} {state}{count}: {remedy}")
+
+
+def check_paths(paths: Series, where: Callable[[int], str]) -> None:
+    """Raise a UserError for the first path that could lead out of the raw folder, whatever lies there."""
+    unsafe = paths[paths.str.contains(_UNSAFE)]
+    if len(unsafe):
+        raise UserError(
+            f"{where(unsafe.index[0])}: {unsafe.iloc[0]!r} is not a path inside the data folder: "
+            "write it relative, with '/' and without '..'"
+        )
+
+
+def _why_missing(folder: Path, path: str) -> tuple[str, str]:
+    image = folder / path
+    if any(part.startswith(".") for part in path.split("/")):
+        return "is hidden", "names that start with a dot are not read, rename it"
+    if not _inside(str(image.resolve()), str(folder.resolve())):
+        return "leaves the data folder through a link", f"link the whole data set as {folder} instead"
+    if image.is_dir():
+        return "is a folder, not an image", "put the image file there"
+    if image.exists():
+        return "is not a regular file", "put the image file there"
+    return f"is not in {folder}", "put the file there or take the row out of the table"

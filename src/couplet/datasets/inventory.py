@@ -1,0 +1,227 @@
+"""The raw-data inventory: which files a data set consists of, with size and md5.
+
+Raw images are neither dependency nor output of DVC; `data/inventory.json` stands for them. It holds a digest
+over the detailed list, which stays beside the raw folder. `couplet scan` writes both, `prepare` checks with
+them what it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import starmap
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
+
+from couplet import paths
+from couplet.console import progress, say
+from couplet.datasets.folder import require_folder, walk
+from couplet.errors import UserError
+from couplet.files import read_json, write_csv, write_json
+
+COLUMNS = ["path", "size", "md5"]
+_KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
+RESCAN = "run `couplet scan`"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Every regular file of a raw folder that is not hidden.
+
+    Attributes:
+        source: the data set, as data.source names it.
+        files: path (posix, relative to the raw folder, sorted), size in bytes, md5.
+    """
+
+    source: str
+    files: DataFrame
+
+    @cached_property
+    def digest(self) -> str:
+        r"""sha256 over "path\0size\0md5\n" of every file in order."""
+        rows = self.files[COLUMNS].itertuples(index=False, name=None)
+        lines = starmap("{}\0{}\0{}\n".format, rows)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The content of data/inventory.json."""
+        size = int(self.files["size"].sum())
+        return {"source": self.source, "files": len(self.files), "bytes": size, "digest": self.digest}
+
+    def save(self) -> None:
+        """Write the detailed list beside the raw folder, then data/inventory.json."""
+        self._save_list()
+        write_json(paths.INVENTORY, self.summary)
+
+    def _save_list(self) -> None:
+        target = paths.inventory_list(self.source)
+        try:
+            write_csv(target, self.files[COLUMNS])
+        except OSError as error:
+            say(f"{target} cannot be written ({error.strerror}): the next run will hash the data again")
+
+    def md5_of(self, path: str) -> str:
+        """The md5 of a file, by its path relative to the raw folder.
+
+        Raises:
+            UserError: the inventory does not have it.
+        """
+        try:
+            return self._md5[path]
+        except KeyError:
+            raise UserError(f"{path} is not in {paths.INVENTORY} ({self.source}): {RESCAN}") from None
+
+    @cached_property
+    def _md5(self) -> dict[str, str]:
+        return dict(zip(self.files["path"], self.files["md5"], strict=True))
+
+    def check(self, folder: Path) -> None:
+        """Compare paths and sizes in `folder` with this inventory, and the content of the label tables.
+
+        Images are not opened: whoever decodes one compares its bytes with `md5_of`.
+
+        Raises:
+            UserError: a file changed, is gone or is new; the first is named.
+        """
+        known = dict(zip(self.files["path"], self.files["size"], strict=True))
+        there = {path: entry.stat().st_size for path, entry in _files(folder)}
+        changed = sorted(path for path in known.keys() | there.keys() if known.get(path) != there.get(path))
+        if changed:
+            path = changed[0]
+            if path not in there:
+                state = "is gone"
+            elif path not in known:
+                state = "is new"
+            else:
+                state = f"has {there[path]} bytes, not {known[path]}"
+            more = f" (and {len(changed) - 1} more files differ)" if len(changed) > 1 else ""
+            raise UserError(f"{folder / path} {state} since {paths.INVENTORY} was written{more}: {RESCAN}")
+        for path in filter(_is_table, known):
+            if _size_and_md5(folder / path)[1] != self.md5_of(path):
+                raise UserError(f"{folder / path} has changed since {paths.INVENTORY} was written: {RESCAN}")
+
+
+def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
+    """Hash every file of `folder`, with `workers` threads (default: two per core, at most 16).
+
+    Raises:
+        UserError: no file is there, one cannot be read or has an impossible name, a link leaves the folder.
+    """
+    names = sorted(path for path, _ in _files(folder))
+    if not names:
+        raise UserError(f"{folder} holds no files: put the data there, docs/datasets.md shows the layout")
+    with ThreadPool(workers or min(16, 2 * (os.cpu_count() or 1))) as pool:
+        hashed = pool.imap(lambda name: _size_and_md5(folder / name), names, chunksize=16)
+        rows = [
+            (name, *result)
+            for name, result in zip(names, progress(hashed, f"hashing {source}", len(names)), strict=True)
+        ]
+    return Inventory(source, DataFrame(rows, columns=COLUMNS))
+
+
+def load_inventory(source: str, folder: Path) -> Inventory:
+    """The inventory that data/inventory.json stands for.
+
+    The detailed list is read where it is there and its digest is that of the JSON; otherwise (a fresh
+    machine, a list of another commit) the folder is hashed again and must give that digest.
+
+    Raises:
+        UserError: the JSON is missing or not valid, is about another source, or the folder holds other files.
+    """
+    expected = _read_summary(source)
+    list_path = paths.inventory_list(source)
+    if list_path.exists() and (listed := _read_list(source, list_path)) and listed.summary == expected:
+        return listed
+    require_folder(source, folder)
+    say(f"{list_path.name} is missing or of another state: hashing {folder} to compare")
+    found = scan(source, folder)
+    if found.summary != expected:
+        here, there = found.summary, expected
+        raise UserError(
+            f"{folder} is not as in {paths.INVENTORY} ({here['files']} files, {here['bytes']} bytes, "
+            f"not {there['files']} and {there['bytes']}): restore the data, or {RESCAN} to take it as it is"
+        )
+    found._save_list()
+    return found
+
+
+def raw_folder(source: str) -> Path:
+    """The raw folder of a data set; the phantom, which the project draws itself, is drawn if it is not there.
+
+    Raises:
+        UserError: the folder is not there.
+    """
+    folder = paths.raw_source(source)
+    if source == "phantom" and not folder.exists() and not folder.is_symlink():
+        from couplet.datasets.phantom import draw_phantom
+
+        draw_phantom(folder)
+    require_folder(source, folder)
+    return folder
+
+
+def scan_source(source: str) -> None:
+    """`couplet scan`: hash the raw folder of `data.source` and write its inventory."""
+    inventory = scan(source, raw_folder(source))
+    inventory.save()
+    summary = inventory.summary
+    say(f"{paths.INVENTORY}: {source}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
+
+
+def _files(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+    files = []
+    for path, entry in walk(folder):
+        if entry is None:
+            raise UserError(
+                f"{folder / path} is a link that leaves the data folder: link the whole data set as {folder}"
+            )
+        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path):
+            raise UserError(
+                f"{folder}: the file name {path!r} holds control characters or is not UTF-8: rename it"
+            )
+        files.append((path, entry))
+    return files
+
+
+def _is_table(path: str) -> bool:
+    # A label that goes from 0 to 1 does not change its table's size.
+    return path.lower().endswith((".csv", ".csv.gz", ".json", ".txt"))
+
+
+def _size_and_md5(path: Path) -> tuple[int, str]:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+            return file.tell(), digest.hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): mend or remove the file") from None
+
+
+def _read_summary(source: str) -> dict[str, Any]:
+    if not paths.INVENTORY.exists():
+        raise UserError(f"{paths.INVENTORY} is not there: {RESCAN}")
+    summary = read_json(paths.INVENTORY)
+    kinds = {"source": str, "files": int, "bytes": int, "digest": str}
+    if not isinstance(summary, dict) or {key: type(value) for key, value in summary.items()} != kinds:
+        raise UserError(f"{paths.INVENTORY} is not an inventory (keys: {', '.join(kinds)}): {RESCAN}")
+    if summary["source"] != source:
+        raise UserError(
+            f"{paths.INVENTORY} describes {summary['source']!r} but data.source is {source!r}: {RESCAN}"
+        )
+    return summary
+
+
+def _read_list(source: str, path: Path) -> Inventory | None:
+    try:
+        files = pd.read_csv(path, dtype=_KINDS, keep_default_na=False)
+        return Inventory(source, files[COLUMNS])
+    except (ValueError, KeyError, OSError):
+        return None  # a list that cannot be read is as good as none: the folder is hashed again

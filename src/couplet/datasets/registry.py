@@ -1,0 +1,56 @@
+"""Which adapter reads which data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from couplet.console import say
+from couplet.datasets import chexpert, coco, csv_table, grand_xray_slam, mimic_cxr_jpg, nih
+from couplet.datasets.base import Dataset, parse_settings, suggest
+from couplet.datasets.folder import require_folder
+from couplet.errors import UserError
+
+# data.source -> module with a class Args and a function read(folder, args, check_files).
+ADAPTERS: dict[str, ModuleType] = {
+    "phantom": grand_xray_slam,
+    "grand_xray_slam": grand_xray_slam,
+    "nih": nih,
+    "chexpert": chexpert,
+    "mimic_cxr_jpg": mimic_cxr_jpg,
+    "csv": csv_table,
+    "coco": coco,
+}
+
+
+def read_dataset(
+    source: str, folder: Path, source_args: dict[str, Any] | None = None, *, check_files: bool = True
+) -> Dataset:
+    """Read the labels of `data.source` from its raw folder.
+
+    Args:
+        source: a data set's name, as in params.yaml.
+        folder: its raw folder (or a link to it).
+        source_args: the adapter's own settings.
+        check_files: whether every image must be there; False is for tests on tables without images.
+
+    Raises:
+        UserError: a setting, the folder, a file, row or cell is wrong; one line says which and what to do.
+    """
+    if source not in ADAPTERS:
+        raise UserError(f"unknown data.source {source!r}: {suggest(source, ADAPTERS)}")
+    adapter = ADAPTERS[source]
+    args = parse_settings(adapter.Args, source, source_args or {})
+    require_folder(source, folder)
+    dataset: Dataset = adapter.read(folder, args, check_files)
+    _warn_of_shared_patients(dataset)
+    return dataset
+
+
+def _warn_of_shared_patients(dataset: Dataset) -> None:
+    parts = dataset.table.groupby("part")["patient_id"].unique()
+    shared = set(parts["train"]) & set(parts.get("test", []))
+    if shared:
+        dataset.notes["patients_in_train_and_test"] = len(shared)
+        say(f"warning: {len(shared)} patient(s) with images in train and in test: test scores are optimistic")

@@ -1,0 +1,190 @@
+"""Label tables: CSV files read as text, with every mistake named by file, row, column and remedy.
+
+Rows are named by their line in the file (the header is line 1), which is what an editor shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pandas import DataFrame, Index, Series
+
+from couplet.datasets.base import suggest
+from couplet.datasets.csv_text import check_header, read_header, read_rows
+from couplet.errors import UserError
+
+LABEL_VALUES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "-1": -1.0, "-1.0": -1.0, "": np.nan}
+POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file as text; `cells` is indexed by the line of each row. Nameless columns are dropped."""
+
+    path: Path
+    cells: DataFrame
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in file order."""
+        return [str(name) for name in self.cells.columns]
+
+    def where(self, row: int, column: str) -> str:
+        """The place of a cell, as messages name it."""
+        return f"{self.path}, row {row}, column {column!r}"
+
+    def place(self, column: str) -> Callable[[int], str]:
+        """`where` for one column, as the image checks take it."""
+        return partial(self.where, column=column)
+
+    def require(self, columns: Collection[str], remedy: str = "add it to the header") -> None:
+        """Raise a UserError unless every one of `columns` is in the header."""
+        if missing := [name for name in columns if name not in self.columns]:
+            near = suggest(missing[0], self.columns)
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise UserError(
+                f"{self.path}, row 1: column {missing[0]!r}{more} is missing: {remedy}; in the header {near}"
+            )
+
+    def text(self, column: str) -> Series:
+        """A column's text, empty cells included; all empty where the table does not have it."""
+        return self.cells[column] if column in self.columns else Series("", index=self.cells.index, dtype=str)
+
+    def filled(self, column: str) -> Series:
+        """A column in which no cell may be empty."""
+        values = self.cells[column]
+        for row in values.index[values == ""][:1]:
+            raise UserError(f"{self.where(row, column)}: the cell is empty: fill it or take the row out")
+        return values
+
+    def unique(self, column: str) -> Series:
+        """A column of ids: no cell is empty and no value comes twice."""
+        values = self.filled(column)
+        for row in values.index[values.duplicated()][:1]:
+            first = values.index[values == values[row]][0]
+            raise UserError(
+                f"{self.where(row, column)}: {values[row]!r} is already in row {first}: take one of them out"
+            )
+        return values
+
+    def one_of(self, column: str, allowed: Collection[str]) -> Series:
+        """A column whose cells must be among `allowed`."""
+        values = self.cells[column]
+        for row in values.index[~values.isin(list(allowed))][:1]:
+            names = ", ".join(sorted(allowed))
+            raise UserError(f"{self.where(row, column)}: {values[row]!r} is not one of {names}: correct it")
+        return values
+
+    def label_values(self, columns: Sequence[str]) -> DataFrame:
+        """Label columns as float64: 1, 0, -1 (uncertain), NaN (blank)."""
+        cells = self.cells[list(columns)]
+        bad = ~cells.isin(list(LABEL_VALUES))
+        for row in cells.index[bad.any(axis=1)][:1]:
+            column = str(bad.columns[bad.loc[row]][0])
+            raise UserError(
+                f"{self.where(row, column)}: {cells.at[row, column]!r} is not a label: "
+                "write 1, 0, -1 (uncertain) or nothing (unknown)"
+            )
+        values = {name: cells[name].map(LABEL_VALUES).astype("float64") for name in columns}
+        return DataFrame(values, index=cells.index)
+
+
+def read_table(path: Path, required: Collection[str] = ()) -> Table:
+    """Read a CSV file (UTF-8 with or without BOM, any line ends, .gz too), all cells as stripped text.
+
+    Raises:
+        UserError: it is missing, is not UTF-8 or not comma-separated, has no rows, has a column twice or a
+            row of another length than the header, or lacks one of the `required` columns.
+    """
+    rows = read_rows(path)
+    header = check_header(path, next(rows, (1, []))[1])
+    lines, cells = [], []
+    for line, row in rows:
+        # An empty cell after a trailing comma is no cell; anything else means that columns have shifted.
+        if len(row) < len(header) or any(row[len(header) :]):
+            raise UserError(
+                f"{path}, row {line}: {len(row)} cells, but the header has {len(header)} columns: "
+                "complete the row, or quote the cell that holds a comma"
+            )
+        lines.append(line)
+        cells.append(row[: len(header)])
+    if not cells:
+        raise UserError(f"{path} has no rows below its header: check that the file is complete")
+    named = {name: column for name, column in zip(header, zip(*cells, strict=True), strict=True) if name}
+    table = Table(path, DataFrame(named, index=Index(lines, name="line"), dtype=str))
+    table.require(required)
+    return table
+
+
+def find_table(
+    folder: Path,
+    names: Sequence[str],
+    columns: Collection[str] = (),
+    *,
+    not_these: Collection[str] = (),
+    remedy: str = "keep the label table and take the others out",
+) -> Path:
+    """The label table of a data set: the first of `names` that is there, else the only other CSV that fits.
+
+    That is the only *.csv at the top of `folder` whose header has all of `columns`, `not_these` left out.
+
+    Raises:
+        UserError: none or several fit; what was looked for is listed, with `remedy`.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    fits, problems = [], []
+    for path in sorted(folder.glob("*.csv")):
+        if path.is_file() and not path.name.startswith(".") and path.name not in not_these:
+            try:
+                header = check_header(path, read_header(path))
+            except UserError as error:
+                problems.append(error)
+                continue
+            if set(columns) <= set(header):
+                fits.append(path)
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        found = ", ".join(path.name for path in fits)
+        raise UserError(f"{folder}: several tables fit ({found}): {remedy}")
+    if problems:
+        raise problems[0]
+    described = f"with the columns {', '.join(columns)}" if columns else "with labels"
+    looked = " or ".join([*names, f"one *.csv {described}"])
+    raise UserError(f"{folder} has no label table; looked for {looked}: {remedy}")
+
+
+def resolve_unknown(
+    frame: DataFrame,
+    labels: Sequence[str],
+    uncertain: str | Mapping[str, str] = "ignore",
+    unmentioned: str = "ignore",
+) -> DataFrame:
+    """Give -1 (uncertain) and blank label cells their meaning: `ignore` -> NaN, `zeros` -> 0, `ones` -> 1.
+
+    A mapping gives single labels their own policy for -1; the others are ignored. Rows without a line in a
+    label file (`row` 0: unlabelled test images) stay unknown.
+
+    Raises:
+        UserError: `uncertain` names a label that the data set does not have.
+
+    >>> frame = DataFrame({"row": [2, 3, 0], "Edema": [-1.0, np.nan, np.nan]})
+    >>> resolve_unknown(frame, ["Edema"], uncertain="ones", unmentioned="zeros")["Edema"].tolist()
+    [1.0, 0.0, nan]
+    """
+    policies = dict(uncertain) if isinstance(uncertain, Mapping) else dict.fromkeys(labels, uncertain)
+    for name in policies:
+        if name not in labels:
+            raise UserError(f"data.uncertain names the unknown label {name!r}: {suggest(name, labels)}")
+    values = frame[list(labels)]
+    listed = (frame["row"] > 0).to_numpy()[:, None]
+    resolved = values.mask(values.isna() & listed, POLICIES[unmentioned])
+    for name in labels:
+        resolved[name] = resolved[name].mask(values[name] == -1, POLICIES[policies.get(name, "ignore")])
+    return frame.assign(**{name: resolved[name] for name in labels})

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from pandas import Series
+
+from couplet.datasets.folder import check_images, check_paths, require_folder, walk
+
+
+def where(row: int) -> str:
+    return f"t.csv, row {row}, column 'image'"
+
+
+def paths(*names: str) -> Series:
+    return Series(list(names), index=range(2, len(names) + 2))
+
+
+def test_walk_lists_every_regular_file_that_is_not_hidden(put, raw):
+    for path in ("b.jpg", "a/c.jpg", "a/deep/d.jpg", ".hidden/e.jpg", "a/.f.jpg"):
+        put(path)
+    os.mkfifo(raw / "pipe")
+    assert sorted(path for path, _ in walk(raw)) == ["a/c.jpg", "a/deep/d.jpg", "b.jpg"]
+    assert sorted(path for path, _ in walk(raw, below={"a"})) == ["a/c.jpg", "a/deep/d.jpg"]
+
+
+def test_walk_follows_links_inside_and_marks_those_that_leave(put, raw, tmp_path):
+    put("a/c.jpg")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x.jpg").write_bytes(b"x")
+    (raw / "same").symlink_to("a")
+    (raw / "away").symlink_to(tmp_path / "outside")
+    (raw / "x.jpg").symlink_to(tmp_path / "outside" / "x.jpg")
+    found = dict(walk(raw))
+    assert sorted(found) == ["a/c.jpg", "away", "same/c.jpg", "x.jpg"]
+    assert found["away"] is None and found["x.jpg"] is None and found["same/c.jpg"] is not None
+
+
+def test_walk_ends_where_links_go_in_circles(put, raw):
+    put("a/c.jpg")
+    put("b/d.jpg")
+    (raw / "a" / "up").symlink_to("..")
+    (raw / "a" / "to_b").symlink_to("../b")
+    (raw / "b" / "to_a").symlink_to("../a")
+    assert sorted(path for path, _ in walk(raw)) == ["a/c.jpg", "a/to_b/d.jpg", "b/d.jpg", "b/to_a/c.jpg"]
+
+
+def test_the_raw_folder_itself_may_be_a_link(put, raw, tmp_path):
+    put("images/a.jpg")
+    (tmp_path / "link").symlink_to(raw)
+    check_images(tmp_path / "link", paths("images/a.jpg"), where)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../a.jpg", "a/../../b.jpg", "a/..", "C:/a.jpg", "a\\b.jpg", "./a.jpg", "a//b.jpg", "a/", "",
+     "a\x00b", "a\nb"],
+)  # fmt: skip
+def test_paths_that_could_leave_the_folder_are_refused(path, error):
+    assert error(check_paths, paths("good.jpg", path), where) == (
+        f"{where(3)}: {path!r} is not a path inside the data folder: write it relative, with '/' and without '..'"
+    )
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "a/b.jpg", "a..b/c..jpg", "ä b/c,d.jpg", "...x/y"])
+def test_other_paths_are_fine(path):
+    check_paths(paths(path), where)
+
+
+def test_missing_images_are_named_and_counted(put, raw, error):
+    put("images/a.jpg")
+    assert error(check_images, raw, paths("images/a.jpg", "images/b.jpg"), where) == (
+        f"{where(3)}: images/b.jpg is not in {raw}: put the file there or take the row out of the table"
+    )
+    message = error(check_images, raw, paths("images/c.jpg", "images/a.jpg", "other/b.jpg"), where)
+    assert message.startswith(f"{where(2)}: images/c.jpg is not in {raw} (2 images are missing): put")
+
+
+def test_what_is_no_image_file_is_named(put, raw, tmp_path, error):
+    (raw / "folder.jpg").mkdir()
+    assert "folder.jpg is a folder, not an image" in error(check_images, raw, paths("folder.jpg"), where)
+    os.mkfifo(raw / "pipe.jpg")
+    assert "pipe.jpg is not a regular file" in error(check_images, raw, paths("pipe.jpg"), where)
+    put(".a.jpg")
+    assert ".a.jpg is hidden" in error(check_images, raw, paths(".a.jpg"), where)
+    (raw / "broken.jpg").symlink_to("nothing.jpg")
+    assert f"broken.jpg is not in {raw}" in error(check_images, raw, paths("broken.jpg"), where)
+
+
+def test_images_behind_a_link_that_leaves_are_refused(raw, tmp_path, error):
+    outside = tmp_path / "raw_but_longer"  # its name starts like the raw folder's
+    outside.mkdir()
+    (outside / "x.jpg").write_bytes(b"x")
+    (raw / "images").symlink_to(outside)
+    (raw / "y.jpg").symlink_to(outside / "x.jpg")
+    for path in ("images/x.jpg", "y.jpg"):
+        assert error(check_images, raw, paths(path), where) == (
+            f"{where(2)}: {path} leaves the data folder through a link: "
+            f"link the whole data set as {raw} instead"
+        )
+
+
+def test_a_missing_folder_says_how_to_link_it(raw, error):
+    require_folder("nih", raw)
+    assert error(require_folder, "nih", raw / "nih") == (
+        f"{raw}/nih is not there: link the data with `ln -s /path/to/the/data {raw}/nih` "
+        "(docs/datasets.md, nih), or set COUPLET_DATA_ROOT"
+    )
+    (raw / "nih").symlink_to("nowhere")
+    assert "is a link to something that is not there" in error(require_folder, "nih", raw / "nih")
