@@ -1,0 +1,241 @@
+"""Backbones: any timm network without its classifier, with weights pinned by `name.tag`.
+
+Pretrained weights come from data/weights/<backbone>.safetensors, else from the timm hub. Only safetensors are
+ever loaded: a pickle can run code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from timm.data import resolve_data_config
+from timm.models import PretrainedCfg, get_pretrained_cfg
+from torch import Tensor, nn
+
+from couplet.errors import UserError
+from couplet.params import ModelParams
+
+# What couplet decides itself, or what would load weights past the rule above.
+RESERVED_ARGS = (
+    "cache_dir",
+    "checkpoint_path",
+    "features_only",
+    "global_pool",
+    "in_chans",
+    "num_classes",
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "pretrained_strict",
+)
+POOLED_HEADS = ("linear",)  # all other heads read the feature map
+HUB_TIMEOUT_SECONDS = 5.0
+
+
+class Backbone(nn.Module):
+    """A timm network that gives pooled features (B, F) or a feature map (B, F, H, W).
+
+    Attributes:
+        num_features: F.
+        weights: SHA-256 of the pretrained weights' file, or "none".
+    """
+
+    def __init__(self, network: nn.Module, num_features: int, channels_last: bool, weights: str) -> None:
+        super().__init__()
+        self.network = network
+        self.num_features = num_features
+        self.channels_last = channels_last
+        self.weights = weights
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) to features; the caller's autocast applies."""
+        features = self.network(images)
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
+
+
+def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | None = None) -> Backbone:
+    """Build the backbone of `model` for its head: pooled by timm for `linear`, else with its feature map.
+
+    Initial weights are drawn from torch's global generator; see `build_predictor` for seeding it.
+
+    Args:
+        model: the section `model` of params.yaml.
+        weights_folder: where <backbone>.safetensors is looked for first (data/weights).
+        image_size: S; one black image of this size is tried. None: the network's own size.
+
+    Raises:
+        UserError: an unknown name, tag or argument, weights that are missing or do not fit, an image size
+            that the network cannot take, or a head that needs a feature map where the network has none.
+    """
+    config = _published_config(model)
+    arguments = {key: _tuples(value) for key, value in model.backbone_args.items()}
+    for key in sorted(set(arguments) & set(RESERVED_ARGS)):
+        raise UserError(f"model.backbone_args.{key} is decided by the pipeline: remove it")
+    arguments["num_classes"] = 0
+    if model.head not in POOLED_HEADS:
+        arguments["global_pool"] = ""
+    if model.pretrained:
+        tensors, digest = _pretrained_tensors(model.backbone, config, weights_folder)
+        network = _build_pretrained(model, arguments, config, tensors)
+    else:
+        network, digest = _build(model, arguments), "none"
+    num_features, channels_last = _probe(network, model, image_size)
+    return Backbone(network, num_features, channels_last, digest)
+
+
+def normalisation(backbone: Backbone) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per colour channel, in [0, 1] units, that the backbone's weights expect."""
+    config = resolve_data_config({}, model=backbone.network)
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    return mean, std
+
+
+# --- building ----------------------------------------------------------------------------------------------
+
+
+def _published_config(model: ModelParams) -> PretrainedCfg:
+    """What timm publishes under `name.tag`: classifier's name, hub page, mean and standard deviation."""
+    name, _, tag = model.backbone.partition(".")
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists all names"
+        raise UserError(
+            f"model.backbone = {model.backbone!r} is no network of timm {timm.__version__}: {hint}"
+        )
+    published = timm.list_models(f"{name}.*", pretrained=True)
+    if model.pretrained and not tag:
+        raise UserError(
+            f"model.backbone = {name!r} names no weights, and what a bare name loads changes over time: "
+            f"write {' or '.join(published[:3]) or 'another backbone'}, or set model.pretrained=false"
+        )
+    try:
+        config = get_pretrained_cfg(model.backbone, allow_unregistered=False)
+        assert config is not None  # allow_unregistered=False raises instead
+        return config
+    except RuntimeError:
+        close = difflib.get_close_matches(model.backbone, published, n=3, cutoff=0.0)
+        hint = f"did you mean {', '.join(close)}?" if close else f"write {name} with model.pretrained=false"
+        raise UserError(f"model.backbone = {model.backbone!r}: timm has no such weights: {hint}") from None
+
+
+def _build(model: ModelParams, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(model.backbone, pretrained=False, **arguments)
+    except Exception as error:  # timm's networks check their arguments with whatever comes to hand
+        given = f" with model.backbone_args = {model.backbone_args}" if model.backbone_args else ""
+        raise UserError(
+            f"timm cannot build model.backbone = {model.backbone}{given} for model.head = {model.head}: "
+            f"{_one_line(error)}"
+        ) from None
+
+
+def _build_pretrained(
+    model: ModelParams, arguments: dict[str, Any], config: PretrainedCfg, tensors: dict[str, Tensor]
+) -> nn.Module:
+    # timm drops its classifier by loading non-strictly, and a file that lacks half the layers would pass in
+    # silence. So the classifier is dropped here, and timm's own loading stays strict.
+    names = (config.classifier,) if isinstance(config.classifier, str) else config.classifier or ()
+    kept = {key: value for key, value in tensors.items() if not key.startswith(tuple(f"{n}." for n in names))}
+    if not kept:  # timm would take an empty dict for none and ask the hub
+        raise _weights_error(model.backbone, "the file holds no weights")
+    overlay = {"state_dict": kept, "classifier": None, "num_classes": 0}
+    try:
+        network = timm.create_model(
+            model.backbone, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
+        )
+    except Exception as error:
+        _build(model, arguments)  # if it is the arguments that are wrong, this says so
+        raise _weights_error(
+            model.backbone, f"the weights do not fit this network ({_one_line(error)})"
+        ) from None
+    published: Any = network.pretrained_cfg
+    del published["state_dict"]  # a second copy of every weight
+    return network
+
+
+def _probe(network: nn.Module, model: ModelParams, image_size: int | None) -> tuple[int, bool]:
+    """Channels of the features, and whether the map comes as (B, H, W, F)."""
+    size = image_size or resolve_data_config({}, model=network)["input_size"][-1]
+    network.eval()
+    try:
+        with torch.no_grad():
+            shape = network(torch.zeros(1, 3, size, size)).shape
+    except Exception as error:
+        raise UserError(
+            f"image.size = {size} does not fit model.backbone = {model.backbone} ({_one_line(error)}): "
+            "change image.size, or model.backbone_args where the network takes img_size"
+        ) from None
+    network.train()
+    widths = {network.num_features, getattr(network, "head_hidden_size", None)}
+    if model.head in POOLED_HEADS and len(shape) == 2:
+        return shape[1], False
+    if model.head not in POOLED_HEADS and len(shape) == 4 and {shape[1], shape[3]} & widths:
+        channels_last = shape[1] not in widths
+        return shape[3 if channels_last else 1], channels_last
+    raise UserError(
+        f"model.head = {model.head} cannot read model.backbone = {model.backbone}, whose features have the "
+        f"shape {tuple(shape)}: choose a backbone with a spatial feature map, or model.head=linear"
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# --- pretrained weights ------------------------------------------------------------------------------------
+
+
+def _pretrained_tensors(name: str, config: PretrainedCfg, folder: Path) -> tuple[dict[str, Tensor], str]:
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        others = [other for other in sorted(folder.glob(f"{name}.*")) if other.is_file()]
+        if others:
+            raise _weights_error(name, f"data/weights/{others[0].name} is not loaded, only safetensors are")
+        path = _hub_file(name, config)
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+    except (SafetensorError, OSError) as error:
+        raise _weights_error(name, f"{path.name} is not a safetensors file ({_one_line(error)})") from None
+    return tensors, hashlib.sha256(data).hexdigest()
+
+
+def _hub_file(name: str, config: PretrainedCfg) -> Path:
+    """The file on the timm hub, from the local cache if it is there."""
+    # Late, because only this needs it: it comes with timm.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    if not config.hf_hub_id:
+        raise _weights_error(name, "the timm hub has no page for it")
+    repository, _, revision = config.hf_hub_id.partition("@")
+    filename = config.hf_hub_filename or "model.safetensors"
+    if not filename.endswith(".safetensors"):
+        raise _weights_error(name, f"the timm hub offers only {filename}, which is not safetensors")
+    version = revision or None
+    cached = try_to_load_from_cache(repository, filename, revision=version)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        # One question first: without a network hf_hub_download retries for half a minute.
+        get_hf_file_metadata(hf_hub_url(repository, filename, revision=version), timeout=HUB_TIMEOUT_SECONDS)
+        return Path(hf_hub_download(repository, filename, revision=version))
+    except Exception as error:
+        raise _weights_error(name, f"the timm hub did not give them ({type(error).__name__})") from None
+
+
+def _weights_error(name: str, problem: str) -> UserError:
+    return UserError(
+        f"pretrained weights of {name}: {problem}: put the file model.safetensors of its page on the timm "
+        f"hub (timm/{name}) at data/weights/{name}.safetensors, or set model.pretrained=false"
+    )

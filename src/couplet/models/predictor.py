@@ -1,0 +1,168 @@
+"""The predictor: backbone, head and refiner; how it starts, how it is saved and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from couplet import paths
+from couplet.errors import UserError
+from couplet.files import read_json, write_bytes
+from couplet.models.backbone import Backbone, create_backbone, normalisation
+from couplet.models.graph_heads import DualBranchDynamicGCN
+from couplet.models.heads import LinearHead, MaxPoolHead
+from couplet.models.refiner import LabelGraphRefiner
+from couplet.params import ModelParams, Params, RefinerParams
+
+__all__ = ["Predictor", "build_predictor", "load_predictor", "normalisation", "save_predictor"]
+
+WEIGHTS = "predictor.safetensors"
+
+
+class Predictor(nn.Module):
+    """Images to logits: backbone under the caller's autocast, head and refiner in float32.
+
+    `refiner` is None in the ablation: the head's logits go straight to the sigmoid.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, refiner: LabelGraphRefiner | None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.refiner = refiner
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, S, S) to refined logits z' (B, L), float32."""
+        logits = self.head(self.backbone(images))
+        return logits if self.refiner is None else self.refiner(logits)
+
+
+def build_predictor(
+    params: Params,
+    labels: Sequence[str],
+    seed: int | Sequence[int],
+    static_adjacency: Tensor | None = None,
+    load_pretrained: bool = True,
+    weights_folder: Path | None = None,
+) -> Predictor:
+    """A predictor at its start, on the CPU; torch's global generator is neither read nor moved.
+
+    Its weights depend on the seed and the section `model` alone. The backbone is drawn first, then the head;
+    the refiner draws nothing. So the ablation without a refiner starts from the same backbone and head.
+
+    Args:
+        params: reads the sections model, refiner and image.size.
+        labels: L label names.
+        seed: a number or several, such as (seed, fold).
+        static_adjacency: start (L, L) of db_dgcn's static graph, from `cooccurrence_adjacency` of the
+            training fold; only read where head_args.static_init is cooccurrence.
+        load_pretrained: False leaves pretrained weights out, whatever model.pretrained says.
+        weights_folder: None is data/weights.
+
+    Raises:
+        UserError: see `create_backbone`.
+        ValueError: the head starts from a co-occurrence graph and none is given.
+    """
+    model = params.model if load_pretrained else params.model.model_copy(update={"pretrained": False})
+    if _starts_from_cooccurrence(model) and static_adjacency is None:
+        raise ValueError("model.head_args.static_init = cooccurrence needs static_adjacency")
+    # A spawn key of its own: no other draw of the same run shares this stream.
+    drawn = np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(drawn))
+        backbone = create_backbone(model, weights_folder or paths.weights_root(), params.image.size)
+        head = _build_head(model, backbone.num_features, len(labels), static_adjacency)
+    return Predictor(backbone, head, _build_refiner(params.refiner, len(labels)))
+
+
+def save_predictor(path: Path, predictor: Predictor) -> None:
+    """Write the weights as safetensors, atomically; the same weights give the same bytes."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in predictor.state_dict().items()}
+    write_bytes(path, save(tensors))
+
+
+def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Predictor:
+    """Rebuild a fold's predictor from config.json and predictor.safetensors; CPU, evaluation mode.
+
+    Args:
+        model_dir: data/models/fold_k.
+        labels: the labels that the caller's data has; None: whatever the model was trained on.
+
+    Raises:
+        UserError: a file is missing or damaged, the labels differ, or the weights do not fit the settings.
+    """
+    trained_on, model, refiner, image_size = _read_config(model_dir / "config.json")
+    if labels is not None and list(labels) != trained_on:
+        raise UserError(
+            f"{model_dir / 'config.json'}: this model was trained on the labels {_few(trained_on)}, the data "
+            f"has {_few(list(labels))}: run `dvc repro` to train it on this data"
+        )
+    # Weights are drawn here only to be replaced: nothing of the caller's generator may be used up by that.
+    with torch.random.fork_rng(devices=[]):
+        backbone = create_backbone(model, paths.weights_root(), image_size)
+        head = _build_head(model, backbone.num_features, len(trained_on), None)
+    predictor = Predictor(backbone, head, _build_refiner(refiner, len(trained_on)))
+    path = model_dir / WEIGHTS
+    try:
+        predictor.load_state_dict(load(path.read_bytes()), strict=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: run `dvc repro` (or `dvc checkout`) to make it") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a safetensors file ({error}): run `dvc checkout`") from None
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} does not fit the network that config.json beside it describes ({detail}): run "
+            "`dvc repro` to train again"
+        ) from None
+    return predictor.eval()
+
+
+def _read_config(path: Path) -> tuple[list[str], ModelParams, RefinerParams, int]:
+    config: dict[str, Any] = read_json(path)
+    try:
+        settings = config["params"]
+        model = ModelParams.model_validate(settings["model"] | {"pretrained": False})
+        refiner = RefinerParams.model_validate(settings["refiner"])
+        return [str(label) for label in config["labels"]], model, refiner, int(settings["image"]["size"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} lacks labels or params ({error}): run `dvc repro` to train again") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise UserError(
+            f"{path}: {where}: {problem['msg']}: run `dvc repro` to train again with this version's settings"
+        ) from None
+
+
+def _build_head(
+    model: ModelParams, in_features: int, n_labels: int, static_adjacency: Tensor | None
+) -> nn.Module:
+    if model.head == "linear":
+        return LinearHead(in_features, n_labels, model.dropout)
+    if model.head == "gmp":
+        return MaxPoolHead(in_features, n_labels, model.dropout)
+    settings = model.head_args.model_dump(exclude={"static_init"})
+    start = static_adjacency if _starts_from_cooccurrence(model) else None
+    return DualBranchDynamicGCN(in_features, n_labels, static_adjacency=start, **settings)
+
+
+def _starts_from_cooccurrence(model: ModelParams) -> bool:
+    return model.head == "db_dgcn" and model.head_args.static_init == "cooccurrence"
+
+
+def _build_refiner(refiner: RefinerParams, n_labels: int) -> LabelGraphRefiner | None:
+    return LabelGraphRefiner(n_labels, refiner.alpha) if refiner.enabled else None
+
+
+def _few(labels: list[str]) -> str:
+    shown = ", ".join(labels[:3])
+    return f"{shown}, ... ({len(labels)} in all)" if len(labels) > 3 else shown

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from couplet.errors import UserError
+from couplet.files import write_json
+from couplet.models.graph_heads import cooccurrence_adjacency
+from couplet.models.predictor import Predictor, build_predictor, load_predictor, save_predictor
+from couplet.params import Params
+
+THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}
+LABELS = ["Atelectasis", "Cardiomegaly", "Edema", "Effusion"]
+
+
+def settings(refiner: bool = True, **model) -> Params:
+    content = Params().as_dict()
+    content["model"] |= {"pretrained": False, "backbone_args": THIN} | model
+    if "head_args" in model:
+        content["model"]["head_args"] = Params().as_dict()["model"]["head_args"] | model["head_args"]
+    content["refiner"]["enabled"] = refiner
+    content["image"] |= {"size": 64, "store_size": 72}
+    return Params.model_validate(content)
+
+
+def state_of(predictor: Predictor, without: str = "-") -> dict[str, torch.Tensor]:
+    return {key: v.clone() for key, v in predictor.state_dict().items() if not key.startswith(without)}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(v, second[k]) for k, v in first.items())
+
+
+def save_fold(folder: Path, params: Params, predictor: Predictor, labels: list[str] = LABELS) -> None:
+    write_json(folder / "config.json", {"labels": labels, "params": params.as_dict()})
+    save_predictor(folder / "predictor.safetensors", predictor)
+
+
+def trained(predictor: Predictor) -> Predictor:
+    """Every weight moved, the couplings and batch statistics included."""
+    with torch.no_grad():
+        for value in predictor.state_dict().values():
+            if value.is_floating_point():
+                value.add_(0.1 * torch.rand_like(value))
+    return predictor
+
+
+# --- the start ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])
+def test_the_ablation_starts_from_the_same_backbone_and_head(head):
+    start = cooccurrence_adjacency(torch.eye(4))
+    full = build_predictor(settings(head=head), LABELS, (42, 0), start)
+    ablation = build_predictor(settings(refiner=False, head=head), LABELS, (42, 0), start)
+    assert ablation.refiner is None and full.refiner is not None
+    assert same(state_of(full, without="refiner"), state_of(ablation))
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(full.eval()(images), ablation.eval()(images))  # A = 0
+
+
+def test_the_start_depends_on_seed_and_fold_alone():
+    torch.manual_seed(1)
+    first = build_predictor(settings(), LABELS, (42, 0))
+    torch.manual_seed(2)
+    torch.rand(17)
+    assert same(state_of(first), state_of(build_predictor(settings(), LABELS, (42, 0))))
+    for other in ((42, 1), (43, 0), 41):
+        assert not same(state_of(first), state_of(build_predictor(settings(), LABELS, other)))
+
+
+def test_building_and_loading_leave_the_global_generator_alone(tmp_path):
+    before = torch.random.get_rng_state()
+    predictor = build_predictor(settings(), LABELS, 42)
+    save_fold(tmp_path, settings(), predictor)
+    load_predictor(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_head_does_not_change_the_backbones_start():
+    linear = build_predictor(settings(), LABELS, 42)
+    graph = build_predictor(settings(head="db_dgcn", head_args={"static_init": "random"}), LABELS, 42)
+    assert same(state_of(linear.backbone), state_of(graph.backbone))
+
+
+def test_load_pretrained_false_needs_no_weights(tmp_path):
+    params = settings(pretrained=True)
+    build_predictor(params, LABELS, 42, load_pretrained=False, weights_folder=tmp_path)
+    (tmp_path / "seresnext101_32x4d.gluon_in1k.safetensors").write_bytes(b"no safetensors")
+    with pytest.raises(UserError, match="is not a safetensors file"):
+        build_predictor(params, LABELS, 42, weights_folder=tmp_path)
+
+
+def test_the_static_graph_starts_from_cooccurrence_or_at_random():
+    start = cooccurrence_adjacency([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]])
+    graph = build_predictor(settings(head="db_dgcn"), LABELS, 42, start)
+    assert torch.equal(graph.head.static_adjacency, start)
+    drawn = build_predictor(settings(head="db_dgcn", head_args={"static_init": "random"}), LABELS, 42, start)
+    assert not torch.equal(drawn.head.static_adjacency, start)
+    left_out = "head.static_adjacency"
+    assert same(state_of(graph, without=left_out), state_of(drawn, without=left_out))
+    with pytest.raises(ValueError, match="static_adjacency"):
+        build_predictor(settings(head="db_dgcn"), LABELS, 42)
+
+
+def test_head_settings_arrive():
+    head_args = {"dim": 16, "beta": 0.25, "omega": 0.75, "pool": "lse", "normalize": True}
+    head_args |= {"share_dynamic": True, "static_init": "random", "static_trainable": False}
+    head = build_predictor(settings(head="db_dgcn", head_args=head_args), LABELS, 42).head
+    assert (head.beta, head.omega, head.attention.pool, head.attention.normalize) == (0.25, 0.75, "lse", True)
+    assert head.main.normalize and head.auxiliary is head.main
+    assert head.label_weight.shape == (4, 16) and not head.static_adjacency.requires_grad
+    assert build_predictor(settings(dropout=0.25), LABELS, 42).head.dropout.p == 0.25
+
+
+# --- the forward pass ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["linear", "db_dgcn"])
+def test_logits_are_float32_under_autocast(head):
+    params = settings(head=head, head_args={"static_init": "random", "dim": 8})
+    predictor = trained(build_predictor(params, LABELS, 42)).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = predictor.backbone(torch.randn(2, 3, 64, 64))
+        logits = predictor(torch.randn(2, 3, 64, 64))
+    assert features.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32 and logits.shape == (2, 4)
+
+
+def test_forward_is_backbone_head_refiner():
+    predictor = trained(build_predictor(settings(), LABELS, 42)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    z = predictor.head(predictor.backbone(images))
+    couplings = predictor.refiner.A * (1 - torch.eye(4))
+    torch.testing.assert_close(predictor(images), z + 0.3 * torch.sigmoid(z) @ couplings)
+
+
+# --- saving and loading -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refiner", [True, False])
+@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])
+@pytest.mark.parametrize("share", [True, False])
+def test_a_loaded_predictor_predicts_the_same(tmp_path, head, refiner, share):
+    head_args = {"dim": 8, "share_dynamic": share}
+    params = settings(refiner, head=head, head_args=head_args, dropout=0.5)
+    start = cooccurrence_adjacency(torch.eye(4))
+    predictor = trained(build_predictor(params, LABELS, 42, start)).to(memory_format=torch.channels_last)
+    save_fold(tmp_path, params, predictor)
+    loaded = load_predictor(tmp_path, LABELS)
+    images = torch.randn(3, 3, 64, 64)
+    assert not loaded.training
+    assert same(state_of(loaded), state_of(predictor))
+    # Another memory layout rounds differently, no more.
+    torch.testing.assert_close(loaded(images), predictor.eval()(images), rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        save_predictor(tmp_path / name, build_predictor(settings(), LABELS, 42))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_pretrained_models_settings_load_without_its_weights(tmp_path):
+    params = settings(pretrained=True)
+    save_fold(tmp_path, params, build_predictor(params, LABELS, 42, load_pretrained=False))
+    load_predictor(tmp_path)
+
+
+def failure(folder: Path, labels: list[str] | None = None) -> str:
+    with pytest.raises(UserError) as caught:
+        load_predictor(folder, labels)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_does_not_fit_is_named_with_its_file(tmp_path):
+    params, weights = settings(), tmp_path / "predictor.safetensors"
+    predictor = build_predictor(params, LABELS, 42)
+    save_fold(tmp_path, params, predictor)
+    message = failure(tmp_path, ["Atelectasis", "Hernia"])
+    assert "config.json" in message and "Hernia" in message and "(4 in all)" in message
+    save_fold(tmp_path, params, predictor, [*LABELS, "Hernia"])
+    message = failure(tmp_path)
+    assert str(weights) in message and "size mismatch" in message
+    save_fold(tmp_path, settings(backbone="resnext50_32x4d"), predictor)
+    assert str(weights) in failure(tmp_path)
+    save_fold(tmp_path, settings(refiner=False), predictor)
+    assert "refiner.A" in failure(tmp_path)
+    save_fold(tmp_path, params, predictor)
+    torch.save(predictor.state_dict(), weights)
+    assert f"{weights} is not a safetensors file" in failure(tmp_path)
+    weights.unlink()
+    assert f"{weights} is not there" in failure(tmp_path)
+
+
+def test_a_config_that_is_not_ours_is_named(tmp_path):
+    params = settings()
+    save_fold(tmp_path, params, build_predictor(params, LABELS, 42))
+    write_json(tmp_path / "config.json", {"labels": LABELS})
+    assert "config.json lacks labels or params" in failure(tmp_path)
+    changed = params.as_dict()
+    changed["model"]["heda"] = "linear"
+    write_json(tmp_path / "config.json", {"labels": LABELS, "params": changed})
+    assert "config.json: heda" in failure(tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert "config.json is not there" in failure(tmp_path)

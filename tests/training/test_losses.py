@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from couplet.params import LossParams
+from couplet.training.losses import (
+    AsymmetricLoss,
+    WeightedBCE,
+    build_loss,
+    positive_weights,
+    smooth_labels,
+)
+
+PAPER = {"gamma_pos": 0.0, "gamma_neg": 4.0, "clip": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(20)
+
+
+def reference_cell(z: float, y: float, gamma_pos: float, gamma_neg: float, clip: float):
+    """Value and derivative of ASL at one cell, from the formula, in float64 with p and 1 - p apart."""
+    p = 1 / (1 + math.exp(-z)) if z > 0 else math.exp(z) / (1 + math.exp(z))
+    q = 1 / (1 + math.exp(z)) if z < 0 else math.exp(-z) / (1 + math.exp(-z))
+    slope = p * q
+    log_p = -math.log1p(math.exp(-z)) if z > 0 else z - math.log1p(math.exp(z))
+    positive = -(q**gamma_pos) * log_p
+    positive_slope = -(q**gamma_pos) * q
+    if gamma_pos:
+        positive_slope += gamma_pos * q ** (gamma_pos - 1) * slope * log_p
+    p_m = min(q + clip, 1.0)
+    excess = max((1 - clip) - q if z > 0 else p - clip, 0.0)
+    if excess == 0:
+        negative, negative_slope = 0.0, 0.0
+    else:
+        log_p_m = math.log(p_m) if z > 0 else math.log1p(-excess)
+        if clip == 0:
+            log_p_m = -math.log1p(math.exp(z)) if z < 0 else -z - math.log1p(math.exp(-z))
+        negative = -(excess**gamma_neg) * log_p_m
+        negative_slope = excess**gamma_neg * slope / p_m
+        if gamma_neg:
+            negative_slope -= gamma_neg * excess ** (gamma_neg - 1) * slope * log_p_m
+    return y * positive + (1 - y) * negative, y * positive_slope + (1 - y) * negative_slope
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        PAPER,
+        {"gamma_pos": 1.0, "gamma_neg": 4.0, "clip": 0.05},
+        {"gamma_pos": 0.5, "gamma_neg": 0.5, "clip": 0.2},
+        {"gamma_pos": 2.0, "gamma_neg": 2.0, "clip": 0.0},
+        {"gamma_pos": 0.0, "gamma_neg": 0.0, "clip": 0.0},
+        {"gamma_pos": 0.0, "gamma_neg": 1.0, "clip": 0.6},
+    ],
+)
+@pytest.mark.parametrize("y", [0.0, 0.3, 1.0])
+def test_value_and_gradient_agree_with_float64_up_to_50(settings, y):
+    logits = torch.linspace(-50, 50, 2003)
+    # Next to the margin p = clip the loss vanishes as (p - clip) ** gamma, which float32 cannot resolve.
+    if settings["clip"]:
+        margin = math.log(settings["clip"] / (1 - settings["clip"]))
+        logits = logits[(logits - margin).abs() > 0.1]
+    logits = logits.unsqueeze(1).requires_grad_()
+    loss = AsymmetricLoss(**settings, reduction="sum")
+    value = loss.cells(logits, torch.full_like(logits, y))
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    expected = np.array([reference_cell(float(z), y, **settings) for z in logits.detach().flatten()])
+    # The two terms of a soft label pull in opposite directions: where they cancel, only the sum's terms count.
+    tolerance = {"rtol": 2e-5, "atol": 1e-37 if y in (0, 1) else 1e-7}
+    np.testing.assert_allclose(value.detach().numpy()[:, 0], expected[:, 0], **tolerance)
+    np.testing.assert_allclose(gradient.numpy()[:, 0], expected[:, 1], **tolerance)
+
+
+def test_hand_values_at_one_half():
+    loss = AsymmetricLoss(**PAPER, reduction="sum")
+    assert loss(torch.zeros(1, 1), torch.ones(1, 1)).item() == pytest.approx(0.6931, abs=5e-5)
+    assert loss(torch.zeros(1, 1), torch.zeros(1, 1)).item() == pytest.approx(0.0245, abs=5e-5)
+    assert loss(torch.zeros(1, 1), torch.zeros(1, 1)).item() == pytest.approx(-(0.45**4) * math.log(0.55))
+
+
+@pytest.mark.parametrize("gamma_neg", [0.0, 0.5, 1.0, 4.0])
+@pytest.mark.parametrize("clip", [0.0, 0.05, 0.9])
+def test_finite_in_value_and_gradient_far_beyond_50(gamma_neg: float, clip: float):
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        extremes = [-1e4, -500, -104, -89, -50, -2.9444, 0, 50, 89, 104, 500, 1e4]
+        logits = torch.tensor(extremes, dtype=dtype).unsqueeze(1).requires_grad_()
+        for y in (0.0, 0.5, 1.0):
+            loss = AsymmetricLoss(1.0, gamma_neg, clip, "sum")(logits, torch.full(logits.shape, y))
+            (gradient,) = torch.autograd.grad(loss, logits)
+            assert bool(loss.isfinite()) and bool(gradient.isfinite().all())
+
+
+def test_a_lost_positive_still_pulls():
+    logits = torch.tensor([[-40.0]], requires_grad=True)
+    AsymmetricLoss(**PAPER, reduction="sum")(logits, torch.ones(1, 1)).backward()
+    assert logits.grad is not None and logits.grad.item() == pytest.approx(-1.0)
+
+
+def test_negatives_within_the_margin_have_exactly_no_loss_and_no_gradient():
+    logits = torch.tensor([[-50.0, -5.0, -2.95]], requires_grad=True)  # p <= 0.0498
+    loss = AsymmetricLoss(**PAPER, reduction="sum")(logits, torch.zeros(1, 3))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and logits.grad.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_without_focus_and_margin_it_is_binary_cross_entropy():
+    logits, targets = torch.randn(8, 5) * 10, torch.rand(8, 5)
+    expected = functional.binary_cross_entropy_with_logits(logits, targets)
+    torch.testing.assert_close(AsymmetricLoss(0, 0, 0, "mean")(logits, targets), expected)
+
+
+def test_soft_labels_weigh_the_two_one_sided_terms():
+    logits = torch.tensor([[0.7]])
+    loss = AsymmetricLoss(1.0, 4.0, 0.05, "sum")
+    positive, negative = loss(logits, torch.ones(1, 1)), loss(logits, torch.zeros(1, 1))
+    torch.testing.assert_close(loss(logits, torch.tensor([[0.3]])), 0.3 * positive + 0.7 * negative)
+
+
+def test_detached_focus_changes_the_gradient_and_not_the_value():
+    gradients = {}
+    for detach in (False, True):
+        logits = torch.tensor([[1.0]], requires_grad=True)
+        loss = AsymmetricLoss(**PAPER, reduction="sum", detach_focus=detach)(logits, torch.zeros(1, 1))
+        loss.backward()
+        assert loss.item() == pytest.approx(reference_cell(1.0, 0.0, **PAPER)[0])
+        assert logits.grad is not None
+        gradients[detach] = logits.grad.item()
+    p = 1 / (1 + math.exp(-1))
+    assert gradients[True] == pytest.approx((p - 0.05) ** 4 * p * (1 - p) / (1.05 - p))
+    assert gradients[False] == pytest.approx(reference_cell(1.0, 0.0, **PAPER)[1])
+    assert gradients[False] > gradients[True]
+
+
+def test_gradcheck():
+    loss = AsymmetricLoss(1.0, 4.0, 0.05, "batchmean")
+    logits = torch.tensor([[-1.0, 0.5, 3.0], [2.0, -2.0, 0.1]], dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([[0.0, 1.0, 0.3], [float("nan"), 0.0, 1.0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda z: loss(z, targets), logits)
+
+
+# --- masking and reduction ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [AsymmetricLoss(**PAPER), WeightedBCE(torch.tensor([2.0, 1.0, 5.0]))])
+def test_reductions_over_known_cells(loss):
+    nan = float("nan")
+    logits = torch.randn(4, 3)
+    targets = torch.tensor([[1.0, 0.0, nan], [0.0, nan, nan], [1.0, 1.0, 0.0], [nan, nan, nan]])
+    cells = loss.cells(logits, targets.nan_to_num(0.0))[~targets.isnan()]
+    for reduction, divisor in (("sum", 1), ("batchmean", 4), ("mean", 6)):
+        loss.reduction = reduction
+        torch.testing.assert_close(loss(logits, targets), cells.sum() / divisor)
+
+
+def test_unknown_cells_have_no_gradient_and_equal_a_mask():
+    logits = torch.randn(2, 3, requires_grad=True)
+    targets = torch.tensor([[1.0, float("nan"), 0.0], [0.0, 1.0, float("nan")]])
+    loss = AsymmetricLoss(**PAPER)
+    by_nan = loss(logits, targets)
+    (gradient,) = torch.autograd.grad(by_nan, logits)
+    assert gradient[0, 1] == gradient[1, 2] == 0 and gradient[0, 0] != 0
+    torch.testing.assert_close(loss(logits, targets.nan_to_num(1.0), mask=~targets.isnan()), by_nan)
+    torch.testing.assert_close(
+        loss(logits, targets, mask=torch.tensor([[1, 1, 1], [0, 0, 0]])), loss(logits[:1], targets[:1]) / 2
+    )
+
+
+@pytest.mark.parametrize("reduction", ["batchmean", "mean", "sum"])
+def test_a_batch_without_a_known_cell_is_zero(reduction):
+    logits = torch.randn(2, 3, requires_grad=True)
+    loss = AsymmetricLoss(**PAPER, reduction=reduction)(logits, torch.full((2, 3), float("nan")))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and logits.grad.abs().sum() == 0
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match="reduction"):
+        AsymmetricLoss(reduction="average")  # type: ignore[arg-type]
+
+
+def test_float32_under_autocast_and_from_float64_targets():
+    logits, targets = torch.randn(4, 3), torch.randint(0, 2, (4, 3))
+    loss = AsymmetricLoss(**PAPER)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(logits, targets.double())
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, loss(logits, targets.float()))
+
+
+# --- smoothing and weights ----------------------------------------------------------------------------------
+
+
+def test_smoothing():
+    assert smooth_labels(torch.tensor([0.0, 1.0]), 0.1).tolist() == pytest.approx([0.05, 0.95])
+    logits, targets = torch.randn(4, 3), torch.randint(0, 2, (4, 3)).float()
+    targets[0, 0] = float("nan")
+    expected = AsymmetricLoss(**PAPER)(logits, smooth_labels(targets, 0.1))
+    torch.testing.assert_close(AsymmetricLoss(**PAPER, smoothing=0.1)(logits, targets), expected)
+
+
+def test_positive_weights_are_negatives_per_positive_within_one_and_ten():
+    labels = np.zeros((100, 5))
+    labels[:20, 0] = 1  # 80 / 20
+    labels[:2, 1] = 1  # 98 / 2, clipped
+    labels[:90, 2] = 1  # 10 / 90, clipped
+    labels[:10, 4], labels[10:50, 4] = 1, np.nan  # 50 / 10
+    weights = positive_weights(labels)
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == [4.0, 10.0, 1.0, 10.0, 5.0]
+    assert positive_weights(torch.tensor(labels)).tolist() == weights.tolist()
+
+
+def test_weighted_bce_multiplies_the_positives():
+    loss = WeightedBCE(torch.tensor([4.0, 1.0]), "sum")
+    assert loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).item() == pytest.approx(5 * math.log(2))
+
+
+def test_build_loss_reads_the_settings():
+    labels = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    asl = build_loss(LossParams(), labels)
+    assert isinstance(asl, AsymmetricLoss)
+    assert (asl.gamma_pos, asl.gamma_neg, asl.clip, asl.reduction) == (0, 4, 0.05, "batchmean")
+    assert not asl.detach_focus
+    bce = build_loss(LossParams(name="bce", reduction="mean", smoothing=0.2), labels)
+    assert isinstance(bce, WeightedBCE) and bce.pos_weight is not None
+    assert bce.pos_weight.tolist() == [2.0, 2.0] and bce.reduction == "mean" and bce.smoothing == 0.2
+    plain = build_loss(LossParams(name="bce", pos_weight=False, reduction="mean"), labels)
+    logits, targets = torch.randn(4, 2), torch.rand(4, 2)
+    expected = functional.binary_cross_entropy_with_logits(logits, targets)
+    torch.testing.assert_close(plain(logits, targets), expected)
+    assert plain.to("cpu") is plain
