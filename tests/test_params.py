@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 
 from couplet.errors import UserError
-from couplet.params import (
-    Params,
-    all_keys,
-    differences_from_preset,
-    flatten,
-    load_params,
-    load_preset,
-    params_yaml,
-    parse_params,
-)
+from couplet.params import Params, all_keys, flatten, load_params, parse_params
+from couplet.presets import differences_from_preset, load_preset, params_yaml
 
 
 def changed(**changes: Any) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Resumable work outside DVC and git, keyed by exactly what DVC invalidates a stage on.
+
+DVC deletes a stage's outputs before it runs, and `persist: true` would silently go on with a finished run of
+other settings. So a stage keeps unfinished work in `.scratch/<stage>/<key>/`, where the key covers the stage's
+own params, the md5 of its data as dvc.lock has them (DVC has just verified them: gigabytes are not hashed again)
+and its code. What starts with the same key may go on from what is there; anything else starts afresh.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from couplet import paths
+from couplet.console import say
+from couplet.errors import UserError
+from couplet.params import Params, flatten, read_yaml
+
+KEEP_DAYS = 14
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a stage's result follows from: parts of params.yaml, data (path to md5) and code (one digest)."""
+
+    params: dict[str, Any]
+    data: dict[str, str]
+    code: str
+
+    def key(self, **more: Any) -> str:
+        """A short digest of all of it and of `more` (versions, device): the name of the scratch folder."""
+        content = {"params": self.params, "data": self.data, "code": self.code, **more}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def stage_provenance(stage: str, params: Params) -> Provenance:
+    """Read from dvc.yaml and dvc.lock what DVC invalidates `stage` on.
+
+    A stage that is run by hand, without the lock's entries for its data, gets a random entry instead: its work is
+    then never mistaken for that of a run on known data.
+    """
+    declared = read_yaml(paths.DVC_YAML)["stages"][stage]
+    declared = declared.get("do", declared)
+    flat = flatten(params.as_dict())
+    wanted = [name for name in declared.get("params", []) if isinstance(name, str)]
+    chosen = {
+        key: value for key, value in flat.items() if any(key == w or key.startswith(f"{w}.") for w in wanted)
+    }
+    recorded = _recorded_outputs()
+    data, code = {}, hashlib.sha256()
+    for dependency in declared["deps"]:
+        if dependency.startswith("data/"):
+            data[dependency] = recorded.get(dependency) or f"unknown {secrets.token_hex(8)}"
+        else:
+            for path in _code_files(Path(dependency)):
+                code.update(f"{path.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return Provenance(chosen, data, code.hexdigest()[:20])
+
+
+def _recorded_outputs() -> dict[str, str]:
+    if not paths.DVC_LOCK.exists():
+        return {}
+    stages = read_yaml(paths.DVC_LOCK).get("stages") or {}
+    return {
+        out["path"]: out["md5"] for entry in stages.values() for out in entry.get("outs", []) if "md5" in out
+    }
+
+
+def _code_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(
+            f"{paths.DVC_YAML} names {path} as a dependency, but it is not there: restore it from git"
+        )
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".pyc")
+
+
+@contextmanager
+def workspace(stage: str, key: str) -> Iterator[Path]:
+    """A folder for one key, held by this process alone.
+
+    When DVC is killed and its stage lives on, a second stage process must wait for the first, not race it.
+    COUPLET_FRESH=1 empties the folder first (for `dvc repro -f`).
+    """
+    folder = paths.scratch_root() / stage / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{key}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{stage}: another process is at work on the same thing ({folder}): waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.environ.get("COUPLET_FRESH") == "1":
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        collect(folder.parent, keep=folder)
+        yield folder
+
+
+def collect(parent: Path, keep: Path | None = None, days: float = KEEP_DAYS) -> None:
+    """Remove work that nobody has touched for `days`.
+
+    By age and never at the end of a run: DVC has not taken over the outputs yet when the stage ends.
+    """
+    for folder in parent.iterdir():
+        if not folder.is_dir() or folder == keep or _newest(folder) > time.time() - days * 86400:
+            continue
+        with (parent / f"{folder.name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(folder)
+
+
+def _newest(folder: Path) -> float:
+    return max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))])
