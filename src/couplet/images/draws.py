@@ -1,0 +1,65 @@
+"""Random draws that depend only on (seed, fold, epoch, image_id).
+
+Not on the batch, the order, the number of workers or where a run was resumed. There is no generator whose
+state moves on: draw j of an image is a hash of its key, the stream (seed, fold, epoch) and j. The hash is
+splitmix64's output function (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators");
+in whole numbers, so that it gives the same everywhere, which NumPy's generators do not promise across
+versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def image_keys(image_ids: Iterable[str]) -> np.ndarray:
+    """One uint64 key per image id (N,), the same in every run.
+
+    >>> image_keys(["a", "b", "a"]).tolist()
+    [3405396810240292928, 8453121595177857668, 3405396810240292928]
+    """
+    return np.array([_digest(image_id) for image_id in image_ids], dtype=np.uint64)
+
+
+def uniforms(keys: np.ndarray, seed: int, fold: int, epoch: int, n_draws: int) -> np.ndarray:
+    """Uniform draws for a batch of images in one epoch.
+
+    Args:
+        keys: (B,) from `image_keys`.
+        seed: of the run.
+        fold: its number.
+        epoch: counted from 0.
+        n_draws: how many draws per image; the first ones do not depend on it.
+
+    Returns:
+        (B, n_draws) float64 in [0, 1), multiples of 2**-53.
+    """
+    start = _mix(np.asarray(keys, dtype=np.uint64) ^ np.uint64(_digest(f"views {seed} {fold} {epoch}")))
+    steps = np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN
+    return (_mix(start[:, None] + steps) >> np.uint64(11)) * 2.0**-53
+
+
+def epoch_order(n: int, seed: int, fold: int, epoch: int) -> np.ndarray:
+    """The order of n images in one epoch: a permutation of 0 .. n-1, int64.
+
+    >>> sorted(epoch_order(5, seed=42, fold=0, epoch=0).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    steps = np.arange(1, n + 1, dtype=np.uint64) * _GOLDEN
+    return np.argsort(_mix(np.uint64(_digest(f"order {seed} {fold} {epoch}")) + steps), kind="stable")
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """splitmix64's output function; arithmetic is modulo 2**64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
