@@ -1,0 +1,14 @@
+"""The fold ensemble."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mean_over_folds(probabilities: list[np.ndarray]) -> np.ndarray:
+    """Arithmetic mean of the folds' probabilities, each (N, L) (paper 1, "Evaluation").
+
+    >>> mean_over_folds([np.array([[0.2]]), np.array([[0.6]])]).round(6)
+    array([[0.4]])
+    """
+    return np.mean(probabilities, axis=0)

@@ -1,0 +1,90 @@
+"""Checkpoints that survive being killed at any moment, and that never load anything but safetensors and JSON.
+
+A checkpoint is one index file, checkpoint.json, written last, and the tensor files it names, each with its
+SHA-256. A crash between the two leaves the older index with its older files. A damaged file is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from couplet.console import say
+from couplet.files import write_bytes, write_json
+
+INDEX = "checkpoint.json"
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class Checkpoint:
+    """Progress (plain JSON content) and named groups of tensors."""
+
+    progress: dict[str, Any]
+    groups: dict[str, Tensors]
+
+
+def save_checkpoint(folder: Path, progress: dict[str, Any], groups: dict[str, tuple[str, Tensors]]) -> None:
+    """Write groups of tensors and progress.
+
+    `groups` maps a group's name to (version, tensors). A file whose version did not change since the last
+    checkpoint (the best weights, mostly) is not written again.
+    """
+    known = (_read_index(folder) or {}).get("files", {})
+    files = {}
+    for group, (version, tensors) in groups.items():
+        name = f"{group}-{version}.safetensors"
+        digest = known.get(name) if (folder / name).exists() else None
+        if digest is None:
+            data = save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()})
+            digest = hashlib.sha256(data).hexdigest()
+            write_bytes(folder / name, data)
+        files[name] = digest
+    index = {"files": files, "progress": progress}
+    write_json(folder / INDEX, {"digest": _digest(index), **index})
+    for path in folder.glob("*.safetensors"):
+        if path.name not in files:
+            path.unlink()
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read the last checkpoint; None, after saying so, if there is none or if it is damaged."""
+    if not (folder / INDEX).exists():
+        return None
+    index = _read_index(folder)
+    if index is None:
+        say(f"{folder / INDEX} is damaged: starting afresh")
+        return None
+    groups: dict[str, Tensors] = {}
+    for name, digest in index["files"].items():
+        path = folder / name
+        data = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(data).hexdigest() != digest:
+            say(f"{path} is damaged: starting afresh")
+            return None
+        try:
+            groups[name.split("-", 1)[0]] = load(data)
+        except SafetensorError:
+            say(f"{path} is not a safetensors file: starting afresh")
+            return None
+    return Checkpoint(index["progress"], groups)
+
+
+def _read_index(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        digest = content.pop("digest")
+    except (OSError, ValueError, AttributeError, KeyError):
+        return None
+    return content if digest == _digest(content) else None
+
+
+def _digest(index: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,283 @@
+"""The training loop of one fold: resumable at any batch, with the same bytes at its end.
+
+Nothing here depends on what ran before: the order of an epoch, each image's view and each step's dropout follow
+from (seed, fold, epoch, batch or image), so a resumed run repeats exactly what an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from couplet.console import progress, say
+from couplet.errors import UserError
+from couplet.evaluation.metrics import macro_auc
+from couplet.images.draws import epoch_order, image_keys, uniforms
+from couplet.images.feed import image_batches
+from couplet.images.store import ImageStore
+from couplet.images.views import N_DRAWS, training_view
+from couplet.inference.predict import predict_probabilities
+from couplet.models.device import autocast
+from couplet.models.predictor import Predictor, normalisation
+from couplet.params import Params
+from couplet.training.checkpoint import Tensors, load_checkpoint, save_checkpoint
+from couplet.training.ema import EMA
+from couplet.training.losses import build_loss
+from couplet.training.optimizer import build_optimizer, set_learning_rate
+from couplet.training.schedule import learning_rate_factor
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """One fold's images and labels: positions in the store (N,), labels (N, L) with NaN for unknown."""
+
+    store: ImageStore
+    train_ids: list[str]
+    train_positions: np.ndarray
+    train_labels: np.ndarray
+    val_positions: np.ndarray
+    val_labels: np.ndarray
+
+
+@dataclass
+class Progress:
+    """Where the run stands: everything of a checkpoint that is not a tensor."""
+
+    epoch: int = 0
+    batch: int = 0
+    steps: int = 0  # optimiser steps done; skipped batches do not count
+    loss_sum: float = 0.0
+    loss_batches: int = 0
+    skipped: int = 0
+    skipped_in_epoch: int = 0
+    skipped_in_a_row: int = 0
+    best_epoch: int = -1
+    best_auc: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a predictor on one fold. After `run`, `best` holds the weights of the best epoch."""
+
+    def __init__(
+        self, predictor: Predictor, params: Params, fold: int, data: FoldData, precision: str
+    ) -> None:
+        self.params, self.fold, self.data, self.precision = params, fold, data, precision
+        self.device = next(predictor.parameters()).device
+        self.predictor = predictor
+        self.ema = EMA(predictor, params.ema.decay) if params.ema.enabled else None
+        self.optimizer = build_optimizer(predictor, params.optimizer)
+        self.loss = build_loss(params.loss, data.train_labels).to(self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.mean, self.std = normalisation(predictor.backbone)
+        self.keys = image_keys(data.train_ids)
+        self.buffers = [buffer for buffer in predictor.buffers() if buffer.is_floating_point()]
+        self.batches_per_epoch = len(data.train_ids) // params.train.batch_size
+        if self.batches_per_epoch == 0:
+            raise UserError(
+                f"fold {fold} trains on {len(data.train_ids)} images, fewer than train.batch_size = "
+                f"{params.train.batch_size}: lower train.batch_size"
+            )
+        self.progress = Progress()
+        self.best: Tensors = {}
+
+    # --- the story --------------------------------------------------------------------------------------------
+
+    def run(self, folder: Path) -> None:
+        """Train to the last epoch or until patience ends, going on from a checkpoint in `folder`."""
+        self._resume(folder)
+        while not self._finished():
+            self._train_epoch(folder)
+            self._validate()
+            self.progress.epoch += 1
+            self.progress.batch = 0
+            self._save(folder)
+
+    def _finished(self) -> bool:
+        waited = self.progress.epoch - 1 - self.progress.best_epoch
+        patient = self.progress.epoch == 0 or waited < self.params.train.patience
+        return self.progress.epoch >= self.params.schedule.epochs or not patient
+
+    def _train_epoch(self, folder: Path) -> None:
+        state, size = self.progress, self.params.train.batch_size
+        order = epoch_order(len(self.keys), self.params.seed, self.fold, state.epoch)
+        order = order[: self.batches_per_epoch * size]  # the last incomplete batch is dropped
+        left = order[state.batch * size :]
+        if state.batch == 0:
+            state.loss_sum, state.loss_batches, state.skipped_in_epoch = 0.0, 0, 0
+        batches = image_batches(self.data.store, self.data.train_positions[left], size, self.device)
+        name = f"fold {self.fold}, epoch {state.epoch + 1}/{self.params.schedule.epochs}"
+        saved = time.monotonic()
+        self.predictor.train()
+        for stored in progress(batches, name, self.batches_per_epoch - state.batch):
+            rows = order[state.batch * size : (state.batch + 1) * size]
+            self._step(stored, rows)
+            state.batch += 1
+            if time.monotonic() - saved > 60 * self.params.train.checkpoint_minutes:
+                self._save(folder)
+                saved = time.monotonic()
+
+    def _step(self, stored: torch.Tensor, rows: np.ndarray) -> None:
+        """One batch: view, forward, backward, and an optimiser step unless something is not finite."""
+        params, state = self.params, self.progress
+        draws = uniforms(self.keys[rows], params.seed, self.fold, state.epoch, N_DRAWS)
+        images = training_view(stored, draws, params.image.size, params.augment, self.mean, self.std)
+        targets = torch.from_numpy(self.data.train_labels[rows]).to(self.device, non_blocking=True)
+        before = [buffer.clone() for buffer in self.buffers]
+        torch.manual_seed(_dropout_seed(params.seed, self.fold, state.epoch, state.batch))
+        set_learning_rate(self.optimizer, self._learning_rate_factor())
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.precision):
+            logits = self.predictor(images.contiguous(memory_format=torch.channels_last))
+        loss = self.loss(logits, targets)
+        if self.predictor.refiner is not None:
+            loss = loss + params.refiner.lambda_ * self.predictor.refiner.l1()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.predictor.parameters(), params.optimizer.max_grad_norm)
+        finite = bool(torch.isfinite(loss.detach()) & torch.isfinite(norm))
+        if finite:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._count(finite, loss, before)
+
+    def _count(self, finite: bool, loss: torch.Tensor, before: list[torch.Tensor]) -> None:
+        state = self.progress
+        if finite:
+            state.steps += 1
+            state.loss_sum += float(loss.detach())
+            state.loss_batches += 1
+            state.skipped_in_a_row = 0
+            if self.ema is not None:
+                self.ema.update(self.predictor)
+            return
+        # The forward pass of a batch that overflowed has also poisoned BatchNorm's running statistics.
+        torch._foreach_copy_(self.buffers, before)
+        state.skipped += 1
+        state.skipped_in_epoch += 1
+        state.skipped_in_a_row += 1
+        if state.skipped_in_a_row > self.params.train.max_skipped_in_a_row:
+            raise UserError(
+                f"fold {self.fold}: {state.skipped_in_a_row} batches in a row gave a loss or gradient that is not "
+                f"finite (epoch {state.epoch + 1}, batch {state.batch + 1}): lower optimizer.lr or "
+                "optimizer.max_grad_norm, or set train.precision to float32"
+            )
+
+    def _learning_rate_factor(self) -> float:
+        return learning_rate_factor(self.params.schedule, self.progress.steps, self.batches_per_epoch)
+
+    def _validate(self) -> None:
+        """Validation macro-AUC of the averaged weights, without TTA; the best epoch is kept (ties: the earlier)."""
+        with self.ema.applied_to(self.predictor) if self.ema else nullcontext():
+            auc, mean_coupling = self._score()
+            if auc > self.progress.best_auc:
+                self.progress.best_auc, self.progress.best_epoch = auc, self.progress.epoch
+                self.best = {key: tensor.clone() for key, tensor in self.predictor.state_dict().items()}
+        self._record(auc, mean_coupling)
+
+    def _score(self) -> tuple[float, float]:
+        """Validation macro-AUC, and the mean of |A| off the diagonal, of the weights as they are."""
+        data = self.data
+        probabilities = predict_probabilities(
+            self.predictor,
+            data.store,
+            data.val_positions,
+            size=self.params.image.size,
+            batch_size=self.params.inference.batch_size,
+            tta=False,
+            precision=self.precision,
+            description=f"fold {self.fold}, validation",
+        )
+        auc, _ = macro_auc(data.val_labels, probabilities)
+        if math.isnan(auc):
+            raise UserError(
+                f"fold {self.fold}: no label has both positives and negatives among the {len(data.val_labels)} "
+                "validation images, so no epoch can be chosen: use fewer split.folds or more data"
+            )
+        refiner = self.predictor.refiner
+        cells = len(data.val_labels[0]) * (len(data.val_labels[0]) - 1)
+        return auc, refiner.l1().item() / cells if refiner is not None and cells else 0.0
+
+    def _record(self, auc: float, mean_coupling: float) -> None:
+        """One row of the history, and one line for whoever watches."""
+        state = self.progress
+        mean_loss = state.loss_sum / state.loss_batches if state.loss_batches else None
+        state.history.append(
+            {
+                "epoch": state.epoch + 1,
+                "train_loss": mean_loss,
+                "val_auc_macro": auc,
+                "lr": self.params.optimizer.lr * self._learning_rate_factor(),
+                "mean_abs_coupling": mean_coupling,
+                "skipped_batches": state.skipped_in_epoch,
+            }
+        )
+        shown = "none (every batch was skipped)" if mean_loss is None else f"{mean_loss:.4f}"
+        skipped = f", {state.skipped_in_epoch} batches skipped" if state.skipped_in_epoch else ""
+        say(
+            f"fold {self.fold}, epoch {state.epoch + 1}: train loss {shown}, validation macro-AUC {auc:.4f}{skipped}"
+        )
+
+    # --- checkpoints ------------------------------------------------------------------------------------------
+
+    def _save(self, folder: Path) -> None:
+        state = self.progress
+        state.scaler = self.scaler.state_dict()
+        groups = {"state": (f"{state.epoch}.{state.batch}", self._tensors())}
+        if self.best:
+            groups["best"] = (f"{state.best_epoch}", self.best)
+        save_checkpoint(folder, asdict(state), groups)
+
+    def _resume(self, folder: Path) -> None:
+        checkpoint = load_checkpoint(folder)
+        if checkpoint is None:
+            return
+        self.progress = Progress(**checkpoint.progress)
+        self.best = checkpoint.groups.get("best", {})
+        self._load_tensors(checkpoint.groups["state"])
+        if self.progress.scaler:
+            self.scaler.load_state_dict(self.progress.scaler)
+        say(
+            f"fold {self.fold}: going on from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
+        )
+
+    def _tensors(self) -> Tensors:
+        tensors = {f"predictor.{key}": value for key, value in self.predictor.state_dict().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{key}": value for key, value in self.ema.state_dict().items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{index}.{name}": value for name, value in values.items() if value is not None
+            }
+        return tensors
+
+    def _load_tensors(self, tensors: Tensors) -> None:
+        def part(prefix: str) -> Tensors:
+            return {
+                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+            }
+
+        self.predictor.load_state_dict(part("predictor."))
+        if self.ema is not None:
+            self.ema.load_state_dict(part("ema."))
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".", 1)
+            if value.shape == parameters[int(index)].shape:
+                # The fused optimiser walks raw memory: its state must be laid out as its parameter is.
+                value = torch.empty_like(parameters[int(index)]).copy_(value)
+            state.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+
+
+def _dropout_seed(seed: int, fold: int, epoch: int, batch: int) -> int:
+    return int(np.random.SeedSequence([seed, fold, epoch, batch]).generate_state(1, np.uint64)[0])

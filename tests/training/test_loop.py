@@ -1,0 +1,234 @@
+"""The loop on a made-up store: what it sees, what it skips, when it stops, how it resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from couplet.errors import UserError
+from couplet.files import write_csv, write_json
+from couplet.images.store import ImageStore, shard_name
+from couplet.models.graph_heads import cooccurrence_adjacency
+from couplet.models.predictor import build_predictor
+from couplet.params import Params, parse_params
+from couplet.training.loop import FoldData, Trainer
+
+LABELS = ["Edema", "Nodule", "Effusion"]
+N_TRAIN, N_VAL, SIZE = 26, 12, 32
+
+
+def settings(**changes: Any) -> Params:
+    content = Params().as_dict()
+    content["image"].update(size=SIZE, store_size=SIZE)
+    content["model"].update(backbone="resnet18", pretrained=False, backbone_args={"channels": [8, 8, 16, 16]})
+    content["model"]["head_args"].update(dim=16, normalize=True)
+    content["train"].update(batch_size=8, precision="float32")
+    for dotted, value in changes.items():
+        section, key = dotted.split("__")
+        content[section][key] = value
+    return parse_params(content, "test")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
+    folder = tmp_path_factory.mktemp("prepared")
+    rng, n = np.random.default_rng(0), N_TRAIN + N_VAL
+    labels = (rng.random((n, len(LABELS))) < 0.4).astype(np.float32)
+    labels[0, 0] = np.nan
+    images = rng.integers(0, 80, (n, 1, SIZE, SIZE)).astype(np.uint8)
+    images[:, 0, :8, :8] += (100 * np.nan_to_num(labels[:, 0]))[:, None, None].astype(np.uint8)
+    np.save(folder / shard_name(0), images)
+    write_csv(folder / "manifest.csv", pd.DataFrame({"shard": 0, "row": range(n)}))
+    write_json(folder / "labels.json", {"image": {"channels": 1, "store_size": SIZE}})
+    train, val = np.arange(N_TRAIN), np.arange(N_TRAIN, n)
+    ids = [f"image{i:03d}" for i in train]
+    return FoldData(ImageStore(folder), ids, train, labels[train], val, labels[val])
+
+
+def trainer(data: FoldData, params: Params, fold: int = 0) -> Trainer:
+    torch.set_num_threads(1)
+    static = cooccurrence_adjacency(data.train_labels)
+    predictor = build_predictor(params, LABELS, (params.seed, fold), static)
+    return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, "float32")
+
+
+def seen_batches(data: FoldData, params: Params, folder: Path) -> list[torch.Tensor]:
+    """Every batch of images that the backbone was trained on."""
+    run, seen = trainer(data, params), []
+    run.predictor.backbone.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None
+    )
+    run.run(folder)
+    return seen
+
+
+def test_the_ablation_starts_from_the_same_weights_and_sees_the_same_batches(
+    data: FoldData, tmp_path: Path
+) -> None:
+    full, ablation = settings(), settings(refiner__enabled=False)
+    ours, theirs = trainer(data, full).predictor, trainer(data, ablation).predictor
+    assert theirs.refiner is None and ours.refiner is not None
+    for part in ("backbone", "head"):
+        a, b = getattr(ours, part).state_dict(), getattr(theirs, part).state_dict()
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    first, second = (seen_batches(data, p, tmp_path / str(i)) for i, p in enumerate((full, ablation)))
+    assert len(first) == 3 * (N_TRAIN // 8)  # the last incomplete batch is dropped
+    assert all(batch.shape == (8, 3, SIZE, SIZE) for batch in first)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_folds_epochs_and_seeds_see_different_batches(data: FoldData, tmp_path: Path) -> None:
+    first = seen_batches(data, settings(), tmp_path / "a")
+    assert not torch.equal(first[0], first[3])
+    assert not torch.equal(first[0], seen_batches(data, settings() | _seed(7), tmp_path / "b")[0])
+
+
+class _seed:
+    """`settings() | _seed(7)`: the same settings with another seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __ror__(self, params: Params) -> Params:
+        return params.model_copy(update={"seed": self.seed})
+
+
+def final(run: Trainer) -> dict[str, torch.Tensor]:
+    return {f"best.{k}": v for k, v in run.best.items()} | {
+        f"last.{k}": v for k, v in run.predictor.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("head", ["linear", "db_dgcn"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("killed_at", [2, 3, 7])
+def test_a_resumed_run_equals_a_straight_one(
+    data: FoldData, tmp_path: Path, head: str, optimizer: str, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = settings(model__head=head, optimizer__name=optimizer, train__checkpoint_minutes=1e-9)
+    straight = trainer(data, params)
+    straight.run(tmp_path / "straight")
+
+    killed = trainer(data, params)
+    step, calls = killed._step, 0
+
+    def dies(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > killed_at:
+            raise KeyboardInterrupt
+        step(*arguments)
+
+    monkeypatch.setattr(killed, "_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(tmp_path / "killed")
+    resumed = trainer(data, params)
+    torch.rand(5)  # where the global generator stands must not matter
+    resumed.run(tmp_path / "killed")
+
+    assert resumed.progress.history == straight.progress.history
+    ours, theirs = final(resumed), final(straight)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
+    """Make the loss of some batches, counted from 0, not a number, and poison BatchNorm as an overflow does."""
+    loss, calls = run.loss, [0]
+
+    def broken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        if not bad(calls[0] - 1):
+            return loss(logits, targets)
+        run.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
+        return loss(logits, targets) * float("nan")
+
+    run.loss = broken  # type: ignore[assignment]
+
+
+def test_batches_that_are_not_finite_are_skipped_counted_and_do_no_harm(
+    data: FoldData, tmp_path: Path
+) -> None:
+    run = trainer(data, settings())
+    with_bad_batches(run, lambda batch: batch in (1, 4))
+    run.run(tmp_path)
+    assert run.progress.skipped == 2
+    assert [row["skipped_batches"] for row in run.progress.history] == [1, 1, 0]
+    assert run.progress.steps == 9 - 2  # a skipped batch does not advance the schedule
+    assert run.ema is not None and run.ema.updates == 7
+    assert all(torch.isfinite(tensor).all() for tensor in final(run).values())
+
+
+def test_too_many_skipped_in_a_row_stop_with_one_line(data: FoldData, tmp_path: Path) -> None:
+    run = trainer(data, settings(train__max_skipped_in_a_row=3))
+    with_bad_batches(run, lambda batch: batch >= 2)
+    with pytest.raises(
+        UserError, match=r"fold 0: 4 batches in a row gave a loss or gradient that is not finite"
+    ):
+        run.run(tmp_path)
+
+
+def with_aucs(run: Trainer, aucs: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_train_epoch", lambda folder: None)
+    monkeypatch.setattr(run, "_score", lambda: (aucs[run.progress.epoch], 0.0))
+
+
+@pytest.mark.parametrize(
+    ("aucs", "epochs", "best"),
+    [
+        ([0.6, 0.7, 0.7, 0.7, 0.7, 0.9], 5, 2),  # ties keep the earlier; three epochs without gain end it
+        ([0.6, 0.5, 0.5, 0.61, 0.5, 0.5], 6, 4),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 6, 6),
+    ],
+)
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(
+    data: FoldData, tmp_path: Path, aucs: list[float], epochs: int, best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(data, settings(schedule__epochs=6))
+    with_aucs(run, aucs, monkeypatch)
+    run.run(tmp_path)
+    assert len(run.progress.history) == epochs
+    assert run.progress.best_epoch + 1 == best
+    assert run.progress.best_auc == max(aucs[:epochs])
+    assert trainer(data, settings(schedule__epochs=6))._finished() is False
+
+
+def test_what_is_scored_is_the_averaged_predictor(data: FoldData, tmp_path: Path) -> None:
+    """The best weights are the averages of backbone AND refiner, not the live ones."""
+    run = trainer(data, settings(schedule__epochs=2))
+    run.run(tmp_path)
+    assert run.ema is not None
+    last = run.progress.best_epoch == 1
+    if not last:
+        pytest.fail("this seed should improve in the last epoch")
+    assert all(torch.equal(run.best[key], run.ema.shadow[key]) for key in run.best)
+    assert not torch.equal(run.best["refiner.A"], run.predictor.state_dict()["refiner.A"])
+
+
+def test_a_validation_part_without_both_classes_cannot_choose_an_epoch(
+    data: FoldData, tmp_path: Path
+) -> None:
+    empty = FoldData(
+        data.store,
+        data.train_ids,
+        data.train_positions,
+        data.train_labels,
+        data.val_positions,
+        0 * data.val_labels,
+    )
+    run = trainer(empty, settings())
+    with pytest.raises(
+        UserError, match="fold 0: no label has both positives and negatives among the 12 validation"
+    ):
+        run.run(tmp_path)
+
+
+def test_fewer_images_than_a_batch_are_refused(data: FoldData) -> None:
+    with pytest.raises(UserError, match=r"fold 0 trains on 26 images, fewer than train.batch_size = 27"):
+        trainer(data, settings(train__batch_size=27))
