@@ -1,0 +1,245 @@
+"""Every figure of the report with its caption: what is shown, from which images, and what to take away."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from couplet import paths
+from couplet.evaluation.metrics import THRESHOLD
+from couplet.images.draws import image_keys
+from couplet.images.store import ImageStore
+from couplet.reporting import analysis, figures, matrices, pictures, style
+from couplet.reporting.inputs import Run
+from couplet.reporting.tables import no_information
+
+ALL_LABELS = 24  # above this many labels, per-label grids ...
+MANY_LABELS = 20  # ... show the most frequent ones
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page."""
+
+    name: str  # file name in plots/figures without .png
+    png: bytes
+    title: str
+    caption: str
+    scale: int = style.SCALE
+
+    @property
+    def width(self) -> int:
+        """Width on the page, in CSS pixels."""
+        return self._size[0] // self.scale
+
+    @property
+    def height(self) -> int:
+        """Height on the page, in CSS pixels."""
+        return self._size[1] // self.scale
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        width, height = struct.unpack(">II", self.png[16:24])  # of the IHDR chunk
+        return width, height
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The figures by name; None where this run has nothing to show, and the page says why."""
+
+    training: Picture
+    positives: Picture
+    samples: list[Picture]
+    agreement: Picture | None
+    agreement_numbers: analysis.Agreement | None
+    correlation: Picture
+    spread: Picture | None
+    couplings: Picture | None
+    histograms: Picture
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All of them, in the order of the paper's figures."""
+        single = [
+            self.training,
+            self.positives,
+            self.agreement,
+            self.correlation,
+            self.spread,
+            self.couplings,
+        ]
+        return [picture for picture in [*single, self.histograms, *self.samples] if picture is not None]
+
+
+def draw(run: Run) -> Gallery:
+    """Draw every figure of the report."""
+    with style.house_style():
+        several = run.has_test and len(run.folds) > 1
+        numbers = analysis.fold_agreement(run.test_by_fold) if several else None
+        return Gallery(
+            training=_training(run),
+            positives=_positives(run),
+            samples=_samples(run),
+            agreement=_agreement(run, numbers) if numbers else None,
+            agreement_numbers=numbers,
+            correlation=_correlation(run),
+            spread=_spread(run) if several else None,
+            couplings=_couplings(run),
+            histograms=_histograms(run),
+        )
+
+
+def shown_labels(run: Run) -> list[int]:
+    """Labels of per-label grids: all, or the most frequent ones of many, in the data set's order."""
+    if len(run.labels) <= ALL_LABELS:
+        return list(range(len(run.labels)))
+    frequent = np.argsort(-(run.truth == 1).sum(axis=0), kind="stable")[:MANY_LABELS]
+    return sorted(int(i) for i in frequent)
+
+
+def selection_note(run: Run) -> str:
+    """A sentence where labels are left out of a grid, otherwise nothing."""
+    shown = len(shown_labels(run))
+    return (
+        "" if shown == len(run.labels) else f" Shown: the {shown} most frequent of {len(run.labels)} labels."
+    )
+
+
+def folds_word(run: Run) -> str:
+    """What the ensemble is, in words."""
+    return f"mean of {len(run.folds)} folds" if len(run.folds) > 1 else "one fold"
+
+
+def _predicted(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
+    # The ensemble's probabilities where there is a test part, otherwise the out-of-fold ones.
+    if run.has_test:
+        words = f"{folds_word(run)} on the {len(run.test_rows):,} test images"
+        return run.test_rows, run.test_probabilities, words
+    words = f"out of fold, on {len(run.oof_rows):,} images (there is no test part)"
+    return run.oof_rows, run.oof_probabilities, words
+
+
+def _training(run: Run) -> Picture:
+    caption = (
+        "One point per epoch; the validation AUC is that of the averaged (EMA) weights without flip "
+        "augmentation, on the fold’s own images. The ringed epoch is the one that was kept."
+    )
+    return Picture("training", figures.training_curves(run.folds), "Training curves", caption)
+
+
+def _positives(run: Run) -> Picture:
+    test, train = run.fold_of == "test", run.fold_of != "test"
+    counts = [(run.truth[rows] == 1).sum(axis=0) for rows in (train, test)]
+    known = np.isfinite(run.truth).sum(axis=0)
+    caption = "Share of the images whose label is known, in brackets."
+    if run.has_test and not run.test_labelled:
+        caption += " The test part’s labels are hidden and not counted."
+    drawn = figures.positives_per_label(
+        run.labels, counts[0], counts[1] if run.test_labelled else None, known
+    )
+    return Picture("fig2_positives", drawn, "Fig. 2 · Positives per label", caption)
+
+
+def _samples(run: Run) -> list[Picture]:
+    store = ImageStore(paths.PREPARED)
+    groups = run.patients[run.oof_rows]
+    keys, label_keys = image_keys(run.manifest.ids[run.oof_rows]), image_keys(run.labels)
+    side = 112 if store.channels == 3 or len(run.labels) > ALL_LABELS else 176
+    samples = []
+    for i in shown_labels(run):
+        rows = analysis.sample_rows(run.truth[run.oof_rows, i], groups, keys ^ label_keys[i], 6)
+        if len(rows) == 0:
+            continue
+        captions = [f"p {run.oof_probabilities[row, i]:.2f}" for row in rows]
+        tiles = list(store.read(run.manifest.positions[run.oof_rows[rows]]))
+        n = int((run.truth[run.oof_rows, i] == 1).sum())
+        slug = re.sub(r"[^a-z0-9]+", "_", run.labels[i].lower()).strip("_")
+        picture = pictures.montage(tiles, captions, 3, side)
+        samples.append(
+            Picture(f"fig3_{i:02d}_{slug}"[:60], picture, run.labels[i], f"{len(rows)} of {n:,} positives", 1)
+        )
+    return samples
+
+
+def _agreement(run: Run, numbers: analysis.Agreement) -> Picture:
+    k, folds = len(run.folds), [fold.fold for fold in run.folds]
+    caption = (
+        f"Every fold’s model votes on every test image and label, at probability ≥ {THRESHOLD:g}. "
+        f"{numbers.unanimous:.1%} of the {int(numbers.votes.sum()):,} image × label cells are unanimous "
+        f"({k}–0), the others split. Right: agreement of each pair of folds and Cohen’s κ, which takes out "
+        "the agreement that chance alone gives."
+    )
+    drawn = figures.fold_agreement(run.labels, numbers, folds)
+    return Picture("fig4_agreement", drawn, "Fig. 4 · Do the folds agree?", caption)
+
+
+def _correlation(run: Run) -> Picture:
+    rows, probabilities, words = _predicted(run)
+    observed_rows = rows if np.isfinite(run.truth[rows]).any() else run.oof_rows
+    where = (
+        "the same images" if observed_rows is rows else "the cross-validation folds (test labels are hidden)"
+    )
+    drawn = matrices.correlations(
+        run.labels, analysis.pearson(probabilities), analysis.pearson(run.truth[observed_rows])
+    )
+    caption = (
+        f"Pearson correlation of the probabilities ({words}) and of the labels of {where}. A pair that is "
+        "much darker among the predictions than among the labels is one that the model cannot tell apart. "
+        "Dark grey: a label that never varies has no correlation."
+    )
+    return Picture("fig5_correlation", drawn, "Fig. 5 · Which labels go together", caption)
+
+
+def _spread(run: Run) -> Picture:
+    caption = (
+        f"Standard deviation of the probability over the {len(run.folds)} folds (ddof 0), averaged over the "
+        f"{len(run.test_rows):,} test images."
+    )
+    drawn = figures.fold_spread(run.labels, analysis.across_fold_std(run.test_by_fold))
+    return Picture("fig6_fold_std", drawn, "Fig. 6 · How far the folds are apart", caption)
+
+
+def _couplings(run: Run) -> Picture | None:
+    mean = run.mean_couplings
+    if mean is None:
+        return None
+    per_fold = [analysis.small_share(fold.couplings) for fold in run.folds if fold.couplings is not None]
+    caption = (
+        f"A, {folds_word(run)}; rows are sources, columns targets. |A| < {analysis.SMALL:g} in "
+        f"{analysis.small_share(mean):.1%} of the off-diagonal entries of the mean "
+        f"({', '.join(f'{share:.1%}' for share in per_fold)} in the folds). Red raises the target’s logit, "
+        "blue lowers it; the scale is symmetric and ends at ±0.01 or later."
+    )
+    return Picture(
+        "fig7_couplings", matrices.coupling_matrix(run.labels, mean), "Fig. 7 · Mean coupling matrix", caption
+    )
+
+
+def _histograms(run: Run) -> Picture:
+    rows, probabilities, words = _predicted(run)
+    shown = shown_labels(run)
+    known = np.isfinite(run.truth[run.oof_rows]).sum(axis=0)
+    positives = (run.truth[run.oof_rows] == 1).sum(axis=0)
+    prevalence = np.divide(positives, known, out=np.full(len(known), np.nan), where=known > 0)
+    idle = np.array([no_information(run, share) for share in prevalence])
+    truth = run.truth[rows]
+    drawn = figures.probability_histograms(
+        [run.labels[i] for i in shown],
+        probabilities[:, shown],
+        truth[:, shown],
+        prevalence[shown],
+        idle[shown],
+    )
+    groups = (
+        "Blue: images with the finding; grey: all others; each group’s shares on the panel’s own scale."
+        if np.isfinite(truth).any()
+        else "Grey: all images, whose labels are hidden."
+    )
+    marks = "Black triangle: prevalence."
+    if np.isfinite(idle).any():
+        marks += " Orange triangle: what this loss predicts for an image that says nothing."
+    caption = f"Probabilities, {words}. {groups} {marks}{selection_note(run)}"
+    return Picture("fig8_probabilities", drawn, "Fig. 8 · Predicted probabilities", caption)

@@ -1,0 +1,323 @@
+"""A small, coherent project as the stages before the report leave it, made up without training anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from couplet import paths
+from couplet.params import parse_params
+from couplet.presets import load_preset, params_yaml
+
+LABELS = [
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+]
+ONE_CLASS = "Fracture"  # has no positive image
+
+
+def write_project(
+    folder: Path,
+    labels: list[str] | None = None,
+    n_images: int = 240,
+    folds: int = 3,
+    store_size: int = 24,
+    test: bool = True,
+    test_labelled: bool = True,
+    changes: dict[str, Any] | None = None,
+    channels: int = 1,
+) -> None:
+    """Write every file that the report reads; the same arguments give the same project.
+
+    The last image is unknown for the first label; label number 5 has no positive.
+    """
+    labels = labels or LABELS
+    random = np.random.default_rng(7)
+    project = Path(__file__).resolve().parents[2]
+    if not (folder / "presets").exists():
+        (folder / "presets").symlink_to(project / "presets")
+    content = _settings(changes or {}, folds)
+    params = parse_params(content, "params.yaml")
+    (folder / "params.yaml").write_text(params_yaml(params))
+
+    ids = [f"{i // 3:08d}_001_{i % 3 + 1:03d}.jpg" for i in range(n_images)]
+    patients = np.arange(n_images) // 3
+    n_labels = len(labels)
+    truth = _truth(random, n_images, n_labels)
+    is_test = (patients % 7 == 6) & test
+    fold_of = np.where(is_test, "test", (patients // 2 % folds).astype(str))
+    hidden = truth.copy()
+    if not test_labelled:
+        hidden[is_test] = np.nan
+    table = pd.DataFrame(
+        {
+            "image_id": ids,
+            "part": np.where(is_test, "test", "train"),
+            "patient_id": patients.astype(str),
+            "study_id": "1",
+            "view": "AP",
+            "sex": "F",
+            "age": "50",
+            "width": 100,
+            "height": 120,
+            "shard": 0,
+            "row": np.arange(n_images),
+        }
+    ).join(pd.DataFrame(hidden, columns=labels))
+    _csv(folder / paths.MANIFEST, table)
+    images = _images(random, truth, store_size, channels)
+    np.save(folder / paths.PREPARED / "images-00000.npy", images)
+    _json(
+        folder / paths.LABELS,
+        {
+            "source": "phantom",
+            "labels": labels,
+            "image": {"store_size": store_size, "channels": channels, "shards": [n_images]},
+            "n_images": n_images,
+            "n_quarantined": 2,
+            "test_labelled": test and test_labelled,
+        },
+    )
+    _csv(
+        folder / paths.QUARANTINE,
+        pd.DataFrame(
+            {
+                "image_id": ["secret_001.jpg", "secret_002.jpg"],
+                "part": ["train", "test"],
+                "path": ["train/secret_001.jpg", "test/secret_002.jpg"],
+                "reason": ["truncated file train/secret_001.jpg", "truncated file test/secret_002.jpg"],
+            }
+        ),
+    )
+    wanted = [i for i, held in zip(ids, is_test, strict=True) if held]
+    _csv(folder / paths.SUBMISSION_ROWS, pd.DataFrame({"Image_name": wanted, "image_id": wanted}))
+    _csv(folder / paths.FOLDS, pd.DataFrame({"image_id": ids, "fold": fold_of}))
+    _json(
+        folder / paths.SPLIT_METRICS,
+        {
+            "n_images": n_images,
+            "n_patients": int(patients.max()) + 1,
+            "n_test_images": int(is_test.sum()),
+            "patients_in_two_folds": 0,
+            "patients_in_train_and_test": 0,
+            "label_distribution_deviation": 0.0123,
+            "label_pair_distribution_deviation": 0.0456,
+            "splitter": "stratified_group",
+        },
+    )
+
+    raw = params.as_dict()
+    sections = (
+        "seed",
+        "image",
+        "model",
+        "refiner",
+        "loss",
+        "optimizer",
+        "schedule",
+        "ema",
+        "train",
+        "augment",
+    )
+    oof = np.full((n_images, n_labels), np.nan)
+    for k in range(folds):
+        rows = np.flatnonzero(fold_of == str(k))
+        predicted = _probabilities(random, truth[rows]).round(6)
+        oof[rows] = predicted
+        scores = _scores(truth[rows], predicted, labels)
+        best = int(raw["schedule"]["epochs"])
+        model = folder / paths.model_dir(k)
+        _json(
+            model / "config.json",
+            {
+                "fold": k,
+                "labels": labels,
+                "best_epoch": best,
+                "val_auc_macro": scores["auc_macro"],
+                "epochs_run": best,
+                "skipped_batches": 2 if k == 1 else 0,
+                "n_parameters": 1_500_000,
+                "device": "cpu",
+                "precision": "bf16",
+                "params": {section: raw[section] for section in sections},
+                "data": {
+                    "data/prepared": "0123456789abcdef.dir",
+                    "data/splits/folds.csv": "fedcba9876543210",
+                },
+                "code": "c0de" * 8,
+                "weights": "none",
+                "versions": {"torch": "2.15.0", "timm": "1.0.31"},
+            },
+        )
+        matrix = np.round(couplings(k, n_labels), 8) if raw["refiner"]["enabled"] else np.zeros((0, n_labels))
+        coupled = pd.DataFrame(matrix, columns=labels)
+        coupled.insert(0, "source", labels[: len(matrix)])
+        _csv(model / "couplings.csv", coupled)
+        epochs = np.arange(1, best + 1)
+        history = pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": 1.4 - 0.2 * epochs + 0.02 * k,
+                "val_auc_macro": 0.6 + 0.05 * epochs + 0.01 * k,
+                "lr": 2e-3 * epochs / best,
+                "mean_abs_coupling": 1e-3 * epochs,
+                "skipped_batches": 0,
+            }
+        )
+        _csv(model / "history.csv", history)
+        _csv(folder / paths.fold_predictions(k), _predictions(ids, rows, predicted, labels))
+        _json(folder / paths.fold_metrics(k), scores)
+
+    rows = np.flatnonzero(np.isfinite(oof).all(axis=1))
+    ensemble = {"oof": _scores(truth[rows], oof[rows], labels)}
+    rows = np.flatnonzero(is_test)
+    by_fold = np.stack([_probabilities(random, truth[rows]) for _ in range(folds)]).round(6)
+    by_fold = (0.7 * by_fold.mean(axis=0) + 0.3 * by_fold).round(6)
+    mean = by_fold.mean(axis=0).round(6)
+    for k in range(folds):
+        _csv(
+            folder / paths.ENSEMBLE / f"test_fold_{k}.csv",
+            _predictions(ids, rows, by_fold[k], labels),
+        )
+    _csv(folder / paths.ENSEMBLE / "test.csv", _predictions(ids, rows, mean, labels))
+    if test and test_labelled:
+        ensemble["test"] = _scores(truth[rows], mean, labels)
+    _json(folder / paths.ENSEMBLE_METRICS, ensemble)
+
+
+def couplings(fold: int, n_labels: int) -> np.ndarray:
+    """The made-up masked A of one fold: most entries small, a few not."""
+    random = np.random.default_rng(100 + fold)
+    matrix = random.normal(0, 3e-4, (n_labels, n_labels))
+    strong = np.random.default_rng(99).random((n_labels, n_labels)) < 0.08
+    matrix += strong * np.random.default_rng(98).normal(0, 0.15, (n_labels, n_labels))
+    np.fill_diagonal(matrix, 0.0)
+    return matrix
+
+
+@pytest.fixture(scope="session")
+def make_project() -> Callable[..., None]:
+    """`write_project`, for fixtures that outlive a test."""
+    return write_project
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a project into a temporary folder and go there: `project(labels=[...])`."""
+
+    def make(**options: Any) -> Path:
+        write_project(tmp_path, **options)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return make
+
+
+def _settings(changes: dict[str, Any], folds: int) -> dict[str, Any]:
+    content = load_preset("phantom").as_dict()
+    content["split"]["folds"] = list(range(folds))
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        inside = content
+        for section in sections:
+            inside = inside[section]
+        inside[last] = value
+    return content
+
+
+def _truth(random: np.random.Generator, n: int, n_labels: int) -> np.ndarray:
+    common = random.normal(size=(n, 1))
+    prevalence = np.linspace(0.45, 0.06, n_labels)
+    score = 0.7 * common * np.sign(np.sin(np.arange(n_labels) * 2 + 1)) + random.normal(size=(n, n_labels))
+    truth = (score > np.quantile(score, 1 - prevalence, axis=0).diagonal()).astype(float)
+    if n_labels > 5:
+        truth[:, 5] = 0
+    truth[-1, 0] = np.nan
+    return truth
+
+
+def _probabilities(random: np.random.Generator, truth: np.ndarray) -> np.ndarray:
+    logit = -0.8 + 1.6 * np.nan_to_num(truth) + random.normal(0, 0.9, truth.shape)
+    return 1 / (1 + np.exp(-logit))
+
+
+def _images(random: np.random.Generator, truth: np.ndarray, size: int, channels: int) -> np.ndarray:
+    y, x = np.mgrid[0:size, 0:size] / size - 0.5
+    chest = (
+        60
+        + 70 * np.exp(-((x / 0.12) ** 2))
+        - 35 * np.exp(-(((np.abs(x) - 0.24) / 0.13) ** 2) - (y / 0.35) ** 2)
+    )
+    images = np.repeat(chest[None, None], len(truth), axis=0).repeat(channels, axis=1)
+    for i, row in enumerate(np.nan_to_num(truth)):
+        for label in np.flatnonzero(row):
+            cx, cy = 0.3 * np.cos(label * 1.7), 0.3 * np.sin(label * 1.7)
+            images[i] += 70 * np.exp(-(((x - cx) / 0.07) ** 2) - ((y - cy) / 0.07) ** 2)
+    return np.clip(images + random.normal(0, 6, images.shape), 0, 255).astype(np.uint8)
+
+
+def _scores(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, Any]:
+    per_label = _per_label(truth, predicted, labels)
+    auc = per_label["auc"].mean()
+    rest = {"cp": 0.51, "cr": 0.52, "cf1": 0.53, "op": 0.54, "or": 0.55, "of1": 0.56}
+    return {
+        "auc_macro": None if np.isnan(auc) else round(float(auc), 4),
+        "map": round(float(per_label["average_precision"].mean()), 4),
+        **rest,
+        "top3": {key: value - 0.1 for key, value in rest.items()},
+        "n_images": len(truth),
+        "labels_skipped": list(per_label.loc[per_label["auc"].isna(), "label"]),
+    }
+
+
+def _per_label(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> pd.DataFrame:
+    rows = []
+    for i, label in enumerate(labels):
+        known = np.isfinite(truth[:, i])
+        y, p = truth[known, i], predicted[known, i]
+        both = len(np.unique(y)) == 2
+        rows.append(
+            {
+                "label": label,
+                "auc": round(roc_auc_score(y, p), 4) if both else np.nan,
+                "average_precision": round(average_precision_score(y, p), 4) if y.sum() else np.nan,
+                "positives": int(y.sum()),
+                "negatives": int((y == 0).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _predictions(ids: list[str], rows: np.ndarray, values: np.ndarray, labels: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(values, columns=labels)
+    table.insert(0, "image_id", [ids[row] for row in rows])
+    return table
+
+
+def _csv(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, lineterminator="\n")
+
+
+def _json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2))

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from couplet.reporting import figures, matrices, pictures, style
+from couplet.reporting.analysis import fold_agreement
+
+
+def opened(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png))
+
+
+def colours(png: bytes) -> np.ndarray:
+    return np.asarray(opened(png).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("n_labels", [1, 14, 80])
+def test_matrices_grow_with_the_labels_and_stay_on_the_page(n_labels: int) -> None:
+    labels = [f"label number {i}" for i in range(n_labels)]
+    random = np.random.default_rng(0)
+    matrix = random.uniform(-1, 1, (n_labels, n_labels))
+    np.fill_diagonal(matrix, np.nan)
+    with style.house_style():
+        png = matrices.correlations(labels, matrix, matrix)
+        coupling = matrices.coupling_matrix(labels, np.nan_to_num(matrix))
+    assert opened(png).width == style.SCALE * style.FULL_WIDTH
+    assert opened(coupling).width <= style.SCALE * style.FULL_WIDTH
+    if n_labels == 80:
+        # A cell must hold its label's line of text: at least ten CSS pixels.
+        assert opened(png).height > 2 * 80 * 10 * style.SCALE
+
+
+def test_the_coupling_scale_is_symmetric() -> None:
+    """Equal couplings of either sign are equally far from white, and zero is nearly white."""
+    couplings = np.array([[0, 0.2, 0], [-0.2, 0, 0], [0, 0, 0]])
+    with style.house_style():
+        cmap = matplotlib.colormaps[style.DIVERGING]
+        png = matrices.coupling_matrix(["a", "b", "c"], couplings)
+    ends = [np.array(cmap(x)[:3]) * 255 for x in (0.0, 1.0)]
+    pixels = colours(png).reshape(-1, 3)
+    for end in ends:
+        share = (np.abs(pixels - end).max(axis=1) < 8).mean()
+        assert share > 0.02, "a strongest coupling of each sign has the scale's end colour"
+
+
+def test_agreement_bars_have_the_lengths_of_the_shares() -> None:
+    probabilities = np.array([[[0.9], [0.9], [0.1], [0.1]], [[0.9], [0.1], [0.1], [0.1]]])
+    with style.house_style():
+        png = figures.fold_agreement(["Edema"], fold_agreement(probabilities), [0, 1])
+    middle = colours(png)[2 * (30 + 75)]  # a line through the one bar
+    counts = [
+        (np.abs(middle - np.array(matplotlib.colors.to_rgb(colour)) * 255).max(axis=1) < 6).sum()
+        for colour in (style.BLUE, "#e69f00", style.RULE)
+    ]
+    np.testing.assert_allclose(np.array(counts) / sum(counts), [0.25, 0.25, 0.5], atol=0.02)
+
+
+def test_a_dollar_sign_is_no_formula_and_a_rc_file_no_influence() -> None:
+    values = np.array([0.1, 0.2])
+    with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red"}):
+        with style.house_style():
+            one = figures.fold_spread(["$\\broken{", "b"], values)
+        assert matplotlib.rcParams["font.size"] == 20, "the user's settings come back"
+    with style.house_style():
+        assert figures.fold_spread(["$\\broken{", "b"], values) == one
+
+
+def test_png_has_no_metadata() -> None:
+    with style.house_style():
+        png = figures.fold_spread(["a"], np.array([0.1]))
+    assert opened(png).info.keys() <= {"transparency"}
+
+
+def test_montage_places_the_tiles() -> None:
+    tiles = [np.full((1, 8, 8), value, dtype=np.uint8) for value in (10, 90, 170)]
+    page = opened(pictures.montage(tiles, ["a", "b", "c"], columns=2, side=40))
+    assert page.mode == "L"
+    assert page.size == (2 * 40 + pictures.GAP, 2 * (40 + pictures.STRIP) + pictures.GAP)
+    second_row = 40 + pictures.STRIP + pictures.GAP
+    found = [page.getpixel((20, 20)), page.getpixel((60, 20)), page.getpixel((20, second_row + 20))]
+    assert found == [10, 90, 170]
+    assert page.getpixel((60, second_row + 20)) == 255
+
+
+def test_montage_of_colour_pictures_is_in_colour() -> None:
+    red = np.zeros((3, 8, 8), dtype=np.uint8)
+    red[0] = 200
+    page = opened(pictures.montage([red], ["x"], columns=1, side=16)).convert("RGB")
+    assert page.getpixel((8, 8)) == (200, 0, 0)
+
+
+def test_overlay_is_bright_where_the_map_is() -> None:
+    activation = np.zeros((4, 4), dtype=np.float16)
+    activation[0, 0] = 5
+    mixed = pictures.overlay(np.full((1, 8, 8), 50, dtype=np.uint8), activation, 32)
+    assert mixed.shape == (3, 32, 32) and mixed.dtype == np.uint8
+    assert mixed[:, 2, 2].sum() > 2 * mixed[:, 28, 28].sum()
+    assert (mixed[:, 28, 28] == 50).all(), "where the map is at its lowest the image is untouched"
+
+
+def test_graph_is_dark_where_the_weight_is() -> None:
+    drawn = pictures.graph(np.array([[1.0, 0.0], [0.0, 0.5]]), 4).astype(int)
+    assert drawn[:, 0, 0].sum() < drawn[:, 3, 3].sum() < drawn[:, 0, 3].sum()
+
+
+def test_many_labels_are_limited_to_the_most_frequent(project: Callable[..., Path]) -> None:
+    from couplet.reporting.gallery import selection_note, shown_labels
+    from couplet.reporting.inputs import read_run
+
+    project(labels=[f"l{i:02d}" for i in range(30)], n_images=150)
+    run = read_run()
+    shown = shown_labels(run)
+    positives = (run.truth == 1).sum(axis=0)
+    assert len(shown) == 20 and shown == sorted(shown)
+    assert positives[shown].min() >= np.delete(positives, shown).max()
+    assert selection_note(run) == " Shown: the 20 most frequent of 30 labels."

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from couplet.errors import UserError
+from couplet.reporting.headline import facts
+from couplet.reporting.inputs import read_run
+
+
+def change_config(project: Path, fold: int, change: Callable[[dict[str, Any]], None]) -> None:
+    path = project / f"data/models/fold_{fold}/config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+def test_a_run_is_read_as_it_was_written(project: Callable[..., Path]) -> None:
+    folder = project()
+    run = read_run()
+    table = pd.read_csv(folder / "data/prepared/manifest.csv", dtype={"image_id": str})
+    fold_of = pd.read_csv(folder / "data/splits/folds.csv", dtype=str)["fold"].to_numpy()
+
+    assert [fold.fold for fold in run.folds] == [0, 1, 2]
+    np.testing.assert_array_equal(run.oof_rows, np.flatnonzero(fold_of != "test"))
+    np.testing.assert_array_equal(run.test_rows, np.flatnonzero(fold_of == "test"))
+    np.testing.assert_array_equal(run.truth, table[run.labels].to_numpy())
+    row = int(np.flatnonzero(fold_of == "1")[4])
+    predicted = pd.read_csv(folder / "data/predictions/folds/fold_1.csv", dtype={"image_id": str})
+    np.testing.assert_array_equal(
+        run.oof_probabilities[list(run.oof_rows).index(row)],
+        predicted.set_index("image_id").loc[table["image_id"][row]],
+    )
+    assert run.test_by_fold.shape == (3, len(run.test_rows), 14)
+    couplings = [pd.read_csv(folder / f"data/models/fold_{k}/couplings.csv", index_col=0) for k in range(3)]
+    assert run.mean_couplings is not None
+    np.testing.assert_allclose(run.mean_couplings, np.mean(couplings, axis=0))
+    assert run.differences == []
+    assert list(run.patients[:4]) == ["0", "0", "0", "1"]
+
+
+def test_an_image_without_patient_stands_for_itself(project: Callable[..., Path]) -> None:
+    path = project() / "data/prepared/manifest.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, "patient_id"] = ""
+    table.to_csv(path, index=False)
+    assert list(read_run().patients[:3]) == ["0", table["image_id"][1], "0"]
+
+
+def test_no_refiner_means_no_couplings(project: Callable[..., Path]) -> None:
+    project(changes={"refiner.enabled": False})
+    run = read_run()
+    assert run.mean_couplings is None
+    assert run.differences == [("refiner.enabled", True, False)]
+
+
+def test_settings_of_a_preset_of_ones_own(project: Callable[..., Path]) -> None:
+    project(changes={"preset": "my_own"})
+    run = read_run()
+    assert run.differences is None
+    assert facts(run)[-1].detail == "there is no presets/my_own.yaml to compare with"
+
+
+def test_no_test_part(project: Callable[..., Path]) -> None:
+    project(test=False)
+    run = read_run()
+    assert not run.has_test and not run.test_labelled
+    assert run.test_probabilities.shape == (0, 14)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda config: config["params"]["refiner"].update(alpha=0.5),
+            r"fold_2/config.json has other settings than fold 0: params.refiner.alpha is 0.5, there 0.3",
+        ),
+        (
+            lambda config: config["data"].update({"data/prepared": "other.dir"}),
+            r"fold_2/config.json has other data than fold 0: data.data/prepared is 'other.dir'",
+        ),
+        (
+            lambda config: config.update(code="new"),
+            r"fold_2/config.json has other code than fold 0: code is 'new'",
+        ),
+        (
+            lambda config: config.update(weights="sha256:1"),
+            r"fold_2/config.json has other weights than fold 0: weights is 'sha256:1', there 'none'",
+        ),
+        (lambda config: config["labels"].reverse(), r"fold_2/config.json has other labels than"),
+    ],
+)
+def test_folds_of_different_runs_are_refused(
+    project: Callable[..., Path], change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    change_config(project(), 2, change)
+    with pytest.raises(UserError, match=message):
+        read_run()
+
+
+def test_device_and_versions_may_differ(project: Callable[..., Path]) -> None:
+    change_config(project(), 2, lambda config: config.update(device="cuda", precision="fp16"))
+    assert read_run().folds[2].config["device"] == "cuda"
+
+
+def test_settings_changed_after_training_are_refused(project: Callable[..., Path]) -> None:
+    path = project() / "params.yaml"
+    path.write_text(path.read_text().replace("enabled: true  # false is the ablation", "enabled: false  #"))
+    with pytest.raises(UserError, match=r"refiner.enabled is False, but the models were trained with True"):
+        read_run()
+
+
+def test_left_over_folds_are_refused_by_name(project: Callable[..., Path]) -> None:
+    folder = project()
+    (folder / "data/models/fold_3").mkdir()
+    with pytest.raises(UserError, match=r"data/models/fold_3.*couplet prune"):
+        read_run()
+
+
+@pytest.mark.parametrize(
+    "path", ["metrics/fold_1.json", "data/predictions/folds/fold_1.csv", "data/models/fold_1/couplings.csv"]
+)
+def test_a_missing_file_is_named(project: Callable[..., Path], path: str) -> None:
+    (project() / path).unlink()
+    with pytest.raises(UserError, match=rf"{path} is not there"):
+        read_run()
+
+
+def test_couplings_of_other_labels_are_refused(project: Callable[..., Path]) -> None:
+    path = project() / "data/models/fold_1/couplings.csv"
+    path.write_text(path.read_text().replace("Edema", "Oedema"))
+    with pytest.raises(UserError, match=r"fold_1/couplings.csv has other labels"):
+        read_run()

@@ -1,0 +1,286 @@
+"""The stage as a whole, on made-up projects: files, page, promises."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from couplet.errors import UserError
+from couplet.evaluation.intervals import macro_auc_interval
+from couplet.evaluation.metrics import auc_per_label, average_precision_per_label
+from couplet.report import report, spreadsheet_safe
+from couplet.reporting.analysis import fold_agreement, small_share
+from couplet.reporting.headline import facts
+from couplet.reporting.inputs import read_run
+
+
+def text_of(page: str) -> str:
+    """What a reader reads: no tags, no pictures, single spaces."""
+    page = re.sub(r"<style>.*?</style>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[..., None]) -> Path:
+    """A project whose report has been written; read only."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_project(folder)
+    with contextlib.chdir(folder):
+        report()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(finished: Path) -> str:
+    return (finished / "plots/report.html").read_text()
+
+
+def page_of(folder: Path) -> str:
+    report()
+    return (folder / "plots/report.html").read_text()
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def test_every_figure_of_the_paper_is_written_and_on_the_page(finished: Path, page: str) -> None:
+    names = sorted(path.stem for path in (finished / "plots/figures").iterdir())
+    for start in ("training", "fig2_", "fig4_", "fig5_", "fig6_", "fig7_", "fig8_"):
+        assert sum(name.startswith(start) for name in names) == 1
+    # One montage per finding; the label without a positive has none.
+    assert sum(name.startswith("fig3_") for name in names) == 13
+    assert page.count("data:image/png;base64,") == len(names)
+
+
+def test_the_couplings_table_has_every_fold_and_the_mean(finished: Path) -> None:
+    table = pd.read_csv(finished / "plots/couplings.csv", dtype={"fold": str})
+    assert list(table.columns) == ["source", "target", "coupling", "fold"]
+    assert table["fold"].value_counts().to_dict() == dict.fromkeys(["0", "1", "2", "mean"], 14 * 13)
+    assert (table["source"] != table["target"]).all()
+    wide = [pd.read_csv(finished / f"data/models/fold_{k}/couplings.csv", index_col=0) for k in range(3)]
+    one = table.set_index(["fold", "source", "target"])["coupling"]
+    assert one["1", "Edema", "Pneumonia"] == pytest.approx(wide[1].loc["Edema", "Pneumonia"], abs=1e-6)
+    mean = np.mean([matrix.loc["Edema", "Pneumonia"] for matrix in wide])
+    assert one["mean", "Edema", "Pneumonia"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_two_runs_give_the_same_bytes(project: Callable[..., Path]) -> None:
+    folder = project(n_images=90)
+    report()
+    first = {path: path.read_bytes() for path in (folder / "plots").rglob("*") if path.is_file()}
+    (folder / "plots/figures/fig9_left_over.png").write_bytes(b"old")
+    report()
+    assert {path: path.read_bytes() for path in (folder / "plots").rglob("*") if path.is_file()} == first
+
+
+def test_the_stage_never_imports_torch() -> None:
+    code = (
+        "import sys, couplet.report, couplet.reporting.page, couplet.reporting.explanations;"
+        "print([name for name in ('torch', 'timm', 'torchvision', 'sklearn', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- what the page says ------------------------------------------------------------------------------------
+
+
+def test_the_first_screen_has_the_headline_numbers(finished: Path, page: str) -> None:
+    ensemble = json.loads((finished / "metrics/ensemble.json").read_text())
+    first = text_of(page[: page.index('id="compare"')])
+    assert f"Macro-AUC, out of fold {ensemble['oof']['auc_macro']:.4f} 95% interval 0." in first
+    assert f"Macro-AUC, test part {ensemble['test']['auc_macro']:.4f}" in first
+    for k in range(3):
+        auc = json.loads((finished / f"metrics/fold_{k}.json").read_text())["auc_macro"]
+        assert f"fold {k} {auc:.4f}" in first
+    assert "Images 240 207 predicted out of fold · 33 test" in first
+    assert "Patients 80 none has images in two folds" in first
+    assert "Quarantined images 2 truncated file …: 2 (1 of them in the test part" in first
+    assert "13 of 14 scored no AUC (one class only), left out of every mean: Fracture" in first
+    assert "Non-finite batches 2 skipped in training: fold 0: 0, fold 1: 2, fold 2: 0" in first
+    assert "Settings as the preset" in first
+
+
+def test_the_interval_is_clustered_by_patient(finished: Path, page: str) -> None:
+
+    with contextlib.chdir(finished):
+        run = read_run()
+    truth, groups = run.truth[run.oof_rows], run.patients[run.oof_rows]
+    together = macro_auc_interval(truth, run.oof_probabilities, groups)
+    alone = macro_auc_interval(truth, run.oof_probabilities)
+    assert together.low != alone.low
+    assert f"95% interval {together.low:.4f} to {together.high:.4f}" in text_of(page)
+
+
+def test_table_i_has_the_published_numbers_and_this_run(finished: Path, page: str) -> None:
+    table = text_of(page[page.index('id="compare"') : page.index('id="scores"')])
+    oof = json.loads((finished / "metrics/ensemble.json").read_text())["oof"]["auc_macro"]
+    assert "0.926030 private leaderboard" in table
+    assert "0.94187 private leaderboard" in table
+    assert "92.64% as printed" in table
+    assert table.count("not run here") == 9
+    assert f"linear + label-graph refiner ASL + 0.001 · |A|₁ {oof:.4f} out of fold" in table
+    assert "nothing about chest X-rays" in table
+
+
+def test_per_label_numbers_are_on_the_page(finished: Path, page: str) -> None:
+
+    with contextlib.chdir(finished):
+        run = read_run()
+    truth = run.truth[run.oof_rows]
+    auc = auc_per_label(truth, run.oof_probabilities)[3]
+    precision = average_precision_per_label(truth, run.oof_probabilities)[3]
+    positives = int((truth[:, 3] == 1).sum())
+    section = page[page.index('id="labels"') : page.index('id="couplings"')]
+    row = text_of(next(part for part in section.split("<tr") if 'scope="row">Edema<' in part))
+    per_fold = " ".join(f"{fold.auc[3]:.3f}" for fold in run.folds)
+    mean = np.mean([fold.auc[3] for fold in run.folds])
+    pattern = (
+        rf"Edema {positives} {positives / len(truth):.1%} {auc:.3f} \d\.\d+–\d\.\d+ "
+        rf"{per_fold} {mean:.3f} {precision:.3f} 0\.\d\d"
+    )
+    assert re.search(pattern, row), row
+    assert "Fracture 0 0.0% not computable: no positive image – – –" in text_of(section)
+
+
+def test_agreement_and_couplings_are_stated(finished: Path, page: str) -> None:
+
+    with contextlib.chdir(finished):
+        run = read_run()
+    result, text = fold_agreement(run.test_by_fold), text_of(page)
+    assert f"{result.unanimous:.1%} of the {33 * 14} image × label cells are unanimous (3–0)" in text
+    assert f"0 and 2 {result.agreement[0, 2]:.2%} {result.kappa[0, 2]:.3f}" in text
+    assert f"2–1 {int(result.votes[2])} {result.votes[2] / (33 * 14):.2%}" in text
+    assert run.mean_couplings is not None
+    assert f"|A| < 0.001 in {small_share(run.mean_couplings):.1%} of the off-diagonal" in text
+    mean = run.mean_couplings
+    shift = 0.3 * max(np.clip(mean, 0, None).sum(axis=0).max(), np.clip(-mean, 0, None).sum(axis=0).max())
+    assert f"cannot move any logit by more than {shift:.4f}" in text
+    assert f"a probability of 0.5 to {1 / (1 + np.exp(-shift)):.4f}" in text
+    assert "These probabilities are not calibrated." in text and "0.36" in text
+
+
+def test_the_page_needs_nothing_and_names_nobody(page: str) -> None:
+    assert not re.search(r"<(script|link(?! rel=\"icon\")|iframe|object)\b", page)
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "url(" not in page and "@import" not in page and "http" not in page
+    assert "secret" not in page, "unreadable images are counted, not named"
+    assert not re.search(r"\d{8}_\d{3}_\d{3}", page), "no image id"
+    assert len(page) < 6e6
+
+
+def test_provenance_and_settings_are_there(finished: Path, page: str) -> None:
+    text = text_of(page)
+    for word in ("c0dec0de", "0123456789abcdef.dir", "2.15.0", "1.0.31"):
+        assert word in text
+    assert (finished / "params.yaml").read_text() in html.unescape(page)
+
+
+# --- other runs --------------------------------------------------------------------------------------------
+
+
+def test_a_label_cannot_write_markup(project: Callable[..., Path]) -> None:
+    labels = ["<script>alert(1)</script>", "=HYPERLINK(1)", 'a "quoted", label', "$x_$"]
+    folder = project(labels=labels, n_images=90)
+    page = page_of(folder)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    table = pd.read_csv(folder / "plots/couplings.csv")
+    assert set(table["source"]) == {labels[0], "'=HYPERLINK(1)", labels[2], labels[3]}
+
+
+@pytest.mark.parametrize("label", ["=1", "+1", "-1", "@x"])
+def test_a_label_is_no_spreadsheet_formula(label: str) -> None:
+    assert spreadsheet_safe(label) == f"'{label}"
+
+
+def test_one_fold_without_refiner_and_hidden_test_labels(project: Callable[..., Path]) -> None:
+    changes = {"split.holdout": 0.2, "refiner.enabled": False}
+    folder = project(n_images=90, folds=1, test_labelled=False, changes=changes)
+    text = text_of(page_of(folder))
+    assert "The refiner is off in this run" in text
+    assert "There is one fold, so there is nothing to agree with." in text
+    assert "Macro-AUC, test part labels hidden" in text
+    assert "Macro-AUC, held-out part" in text
+    assert "refiner.enabled true false" in text, "what differs from the preset"
+    assert (folder / "plots/couplings.csv").read_text() == "source,target,coupling,fold\n"
+    assert not (folder / "plots/figures/fig7_couplings.png").exists()
+
+
+def test_without_a_test_part_the_page_says_so(project: Callable[..., Path]) -> None:
+    text = text_of(page_of(project(n_images=90, test=False)))
+    assert "Macro-AUC, test part no test part" in text
+    assert "no image was predicted by more than one fold’s model" in text
+    assert "out of fold, on 90 images (there is no test part)" in text
+
+
+def test_a_null_metric_is_explained(project: Callable[..., Path]) -> None:
+    folder = project(n_images=90)
+    path = folder / "metrics/fold_1.json"
+    metrics = json.loads(path.read_text())
+    path.write_text(json.dumps({**metrics, "auc_macro": None, "map": None}))
+    text = text_of(page_of(folder))
+    assert "fold 1 not computable: no label has both classes here" in text
+    assert "not computable: no label has a positive here" in text
+
+
+def test_metrics_of_other_predictions_are_refused(project: Callable[..., Path]) -> None:
+
+    path = project(n_images=90) / "metrics/ensemble.json"
+    metrics = json.loads(path.read_text())
+    metrics["oof"]["auc_macro"] = 0.99
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match=r"oof.auc_macro is 0.99, but the predictions give 0\.\d{4}"):
+        report()
+
+
+def test_shared_patients_raise_attention(project: Callable[..., Path]) -> None:
+    path = project(n_images=90) / "metrics/split.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "patients_in_two_folds": 17}))
+    fact = next(fact for fact in facts(read_run()) if fact.name == "Patients")
+    assert fact.attention
+    assert fact.detail.startswith("17 have images in two folds, 0 in folds and test part")
+
+
+def test_the_second_papers_numbers_and_pictures(project: Callable[..., Path]) -> None:
+    changes = {"model.head": "db_dgcn", "loss.name": "bce", "loss.pos_weight": False}
+    folder = project(n_images=90, changes=changes)
+    random, n, n_labels = np.random.default_rng(0), 2, 14
+    probabilities = random.random((n, n_labels))
+    truth = np.zeros((n, n_labels))
+    truth[1, [3, 11]] = 1
+    arrays: dict[str, Any] = {
+        "image": random.integers(0, 255, (n, 1, 24, 24), dtype=np.uint8),
+        "probabilities": probabilities,
+        "labels_true": truth,
+        "maps": random.random((n, n_labels, 6, 6)).astype(np.float16),
+        "adjacency_main": random.random((n, n_labels, n_labels)),
+        "adjacency_auxiliary": random.random((n, n_labels, n_labels)),
+        "static_adjacency": np.eye(n_labels),
+    }
+    np.savez(folder / "data/predictions/ensemble/explanations.npz", **arrays)
+    text = text_of(page_of(folder))
+    assert "DB-DGCN, the second paper 82.9" in text
+    assert "What the graphs see" in text
+    assert "Image 2. Labels: Edema, Pneumonia" in text and "Image 1. Labels: none" in text
+    assert "not calibrated" not in text.split("What the papers leave open")[0]
+    assert (folder / "plots/figures/explanation_01.png").exists()
+
+
+def test_damaged_explanations_are_refused(project: Callable[..., Path]) -> None:
+
+    folder = project(n_images=90)
+    (folder / "data/predictions/ensemble/explanations.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"explanations.npz is damaged"):
+        report()
