@@ -1,0 +1,122 @@
+"""The embedded data set: drawn X-ray-like pictures in the layout of Grand X-Ray SLAM's division B.
+
+Everything follows from the seed and nothing else, byte by byte: an inventory of file digests can be committed. Drawn
+pictures show that a pipeline works and what each finding looks like; they say nothing about patients.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+from PIL import Image
+
+from couplet.console import progress
+from couplet.datasets.grand_xray_slam import ID, LABELS, PEOPLE
+from couplet.datasets.phantom_drawing.anatomy import Build
+from couplet.datasets.phantom_drawing.cohort import Patient, draw_cohort
+from couplet.datasets.phantom_drawing.picture import VIEWS, draw_picture, draw_signs
+from couplet.datasets.phantom_drawing.streams import Stream
+from couplet.errors import UserError
+from couplet.files import write_csv
+
+JPEG_QUALITY = 90
+Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
+# What a stream is for: the first number after the seed. (0 is the cohort's.)
+_BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5
+
+
+def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int = 42) -> None:
+    """Draw the data set into `folder`, which appears complete or not at all.
+
+    Args:
+        folder: must not exist yet, or be empty.
+        n_patients: in training and test part together; about 2.5 images each.
+        size: side of the square grey pictures, in pixels.
+        seed: the same seed gives the same bytes.
+
+    Raises:
+        UserError: the folder holds something already.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: remove it to have the phantom drawn again")
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.drawing")
+    try:
+        for part in ("train2", "test2"):
+            (unfinished / part).mkdir(parents=True)
+        rows = []
+        cohort = draw_cohort(n_patients, seed)
+        for position, patient in enumerate(progress(cohort, "drawing the phantom")):
+            part = "test2" if patient.test else "train2"
+            for row, picture in _draw_patient(patient, position, size, seed):
+                (unfinished / part / str(row[0])).write_bytes(_jpeg(picture))
+                rows.append((part, *row))
+        _write_tables(unfinished, DataFrame(rows, columns=["part", *PEOPLE, *LABELS]), seed)
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def draw_image(findings: frozenset[str], view: str, seed: int, size: int = 112) -> NDArray[np.uint8]:
+    """One picture (size, size) of grey levels, without a cohort: for examples and tests.
+
+    The same seed gives the same patient, position and exposure, whatever the findings.
+
+    Raises:
+        ValueError: a finding or view that the phantom does not know.
+
+    >>> healthy = draw_image(frozenset(), "PA", seed=1)
+    >>> enlarged = draw_image(frozenset({"Cardiomegaly"}), "PA", seed=1)
+    >>> healthy.shape, bool(enlarged.mean() > healthy.mean())
+    ((112, 112), True)
+    """
+    if unknown := sorted(findings - set(LABELS)):
+        raise ValueError(f"unknown finding {unknown[0]!r}: it should be one of {', '.join(LABELS)}")
+    if view not in VIEWS:
+        raise ValueError(f"unknown view {view!r}: it should be one of {', '.join(VIEWS)}")
+    woman, age = Stream(seed, _EXAMPLE).uniforms(2).tolist()
+    build = Build.draw(Stream(seed, _BUILD, 0), female=woman < 0.5, age=20.0 + 65.0 * age)
+    signs = draw_signs(Stream(seed, _SIGNS, 0, 1))
+    present = {label: signs[label] for label in LABELS if label in findings}
+    return draw_picture(build, present, view, Stream(seed, _EXPOSURE, 0, 1, 1), size)
+
+
+def _draw_patient(
+    patient: Patient, position: int, size: int, seed: int
+) -> list[tuple[Row, NDArray[np.uint8]]]:
+    build = Build.draw(Stream(seed, _BUILD, position), patient.female, patient.age)
+    sex = ("Female" if patient.female else "Male") if patient.sex_known else None
+    age = patient.age if patient.age_known else None
+    images: list[tuple[Row, NDArray[np.uint8]]] = []
+    for study in patient.studies:
+        signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
+        present = {label: signs[label] for label in LABELS if label in study.positives}
+        labels = [int(label in study.positives) for label in LABELS]
+        for number, view in enumerate(study.views, start=1):
+            stream = Stream(seed, _EXPOSURE, position, study.number, number)
+            name = f"{patient.number:08d}_{study.number:03d}_{number:03d}.jpg"
+            category = "Lateral" if view == "Lateral" else "Frontal"
+            row = (name, patient.number, study.number, sex, age, category, view, *labels)
+            images.append((row, draw_picture(build, present, view, stream, size)))
+    return images
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _write_tables(folder: Path, table: DataFrame, seed: int) -> None:
+    """train2.csv, test2.csv (a phantom knows its answers) and the sample submission, which is in no order."""
+    for part in ("train2", "test2"):
+        write_csv(folder / f"{part}.csv", table.loc[table["part"] == part, [*PEOPLE, *LABELS]])
+    sample = table.loc[table["part"] == "test2", [ID, *LABELS]]
+    sample = sample.assign(**dict.fromkeys(LABELS, 0))
+    order = np.argsort(Stream(seed, _ORDER).uniforms(len(sample)), kind="stable")
+    write_csv(folder / "sample_submission_2.csv", sample.iloc[order])

@@ -1,0 +1,1 @@
+"""How the phantom's pictures are drawn: cohort -> anatomy -> findings -> film."""
