@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from couplet.datasets.grand_xray_slam import LABELS
+from couplet.datasets.inventory import scan
 from couplet.datasets.phantom import draw_image, draw_phantom
 from couplet.datasets.phantom_drawing.cohort import PREVALENCE, draw_cohort
 from couplet.errors import UserError
+from couplet.files import read_json
+from couplet.paths import INVENTORY
 
 SEEDS = range(12)
 COLUMNS = ["Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition", *LABELS]
@@ -72,6 +75,12 @@ def test_a_picture_has_the_same_bytes_on_every_machine() -> None:
 
 
 PICTURE_SHA256 = "eedba3bdf4bd22ec21c03dd043524899439952486981cd49ab95ab73ce0e4da8"
+
+
+def test_the_whole_drawing_is_that_of_the_committed_inventory(project_root: Path, tmp_path: Path) -> None:
+    """A change of the drawing needs `couplet scan`, or the first `dvc repro` of a fresh clone is refused."""
+    draw_phantom(tmp_path / "phantom")
+    assert scan("phantom", tmp_path / "phantom").summary == read_json(project_root / INVENTORY)
 
 
 def test_a_folder_with_files_is_never_drawn_over(folder: Path) -> None:

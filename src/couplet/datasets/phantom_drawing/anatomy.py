@@ -121,6 +121,7 @@ class Scene:
     across: Array  # |x| / wall in frontal views: 0 midline, 1 chest wall
     extra: Array  # density added after the air was filled (bone, metal)
     clouds: tuple[Array, Array]  # coarse and fine random fields
+    healthy_air: Array = field(init=False)  # air behind heart and vessels, before any finding
     gas: Array | None = None  # where the pleural space holds air and no vessels
 
     def fill(self, amount: Array, window: Window = EVERYWHERE) -> None:

@@ -51,7 +51,7 @@ LOADINGS = {
 }
 # An opacity is reported with most of the findings that are opacities, more often the more of them there are.
 OPACITIES = ("Atelectasis", "Consolidation", "Edema", "Lung Lesion", "Pneumonia")
-OPACITY_SHARE = (0.14, 0.57, 0.83, 0.96)  # in sick studies with 0, 1, 2, 3 or more of them
+OPACITY_SHARE = (0.16, 0.60, 0.86, 0.97)  # in sick studies with 0, 1, 2, 3 or more of them
 
 SICK = 0.73  # share of studies in which something may be found; the rest are healthy
 LASTING = 0.6  # share of a latent value's variance that stays with the patient from study to study

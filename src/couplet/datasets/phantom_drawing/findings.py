@@ -255,8 +255,8 @@ def _pneumothorax(scene: Scene, sign: Sign) -> None:
         beyond = c.by_x(b.apex + drop + 0.5 * (TABLE - 0.2) * (TABLE - 0.2)) - c.y
         gas = 0.6 * edge(beyond, 0.03)
         visceral = 0.7 * hump(beyond * (1.0 / 0.035))
-    gas *= scene.lung
-    scene.air += 0.9 * gas * (1.0 - scene.air)
+    gas *= scene.healthy_air  # in front of it lie the heart and the great vessels, whose border stays
+    scene.air += 0.9 * gas * (scene.healthy_air - scene.air)
     scene.extra -= _between(0.05, 0.10, s) * gas
     scene.extra += _between(0.10, 0.20, s) * visceral * scene.lung
     scene.fill(_between(0.04, 0.22, s) * (1.0 - gas) * (c.x * sign.side > 0.1 if scene.frontal else 1.0))

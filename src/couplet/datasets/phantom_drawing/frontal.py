@@ -49,6 +49,7 @@ def lungs(canvas: Canvas, build: Build, shape: Shape, portable: bool, clouds: tu
         window, r = canvas.disc(side * 0.16 + shape.drag, height, 0.13, 0.17)
         scene.fill(0.30 * ease(r) * (0.5 + clouds[1][window]), window)
     _trachea(scene)
+    scene.healthy_air = scene.air.copy()
     return scene
 
 

@@ -49,6 +49,7 @@ def lungs(canvas: Canvas, build: Build, shape: Shape, portable: bool, clouds: tu
     window = canvas.window(0.06, -0.55, 0.12, 0.45)
     column = hump((canvas.x[window] - 0.03 - 0.12 * (canvas.y[window] + 0.55)) * (1 / 0.05))
     scene.extra[window] -= 0.14 * column * edge(-0.24 - canvas.y[window], 0.06)
+    scene.healthy_air = scene.air.copy()
     return scene
 
 
