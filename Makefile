@@ -4,7 +4,7 @@ BIN := .venv/bin
 # DVC runs each stage with `python`: it must be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check format
+.PHONY: help repro test faults check format
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -19,11 +19,18 @@ help:  ## this list
 	touch $@
 
 repro: .venv  ## the whole pipeline: params.yaml -> plots/report.html
+	couplet recover
 	dvc repro
 	@echo "open plots/report.html"
 
 test: .venv  ## all tests
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
+
+# Each kind at each stage once: about a quarter of an hour on one core. Another seed chooses other moments.
+NUMBER ?= 82
+SEED ?= 1
+faults: .venv  ## kill, starve and corrupt the graph: make faults NUMBER=82 SEED=1
+	PYTHONPATH=tests python -m faults --number $(NUMBER) --seed $(SEED)
 
 check: .venv  ## format, lint and types
 	ruff format --check src stages tests

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
-from couplet.console import progress, stage
+from couplet.console import complain, progress, stage
 from couplet.errors import UserError
 
 
@@ -18,6 +20,17 @@ def test_user_errors_are_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[
         fails()
     assert caught.value.code == 1
     assert capsys.readouterr().err == "error: table.csv row 3: what to do\n"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EFBIG, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_every_fault_of_the_machine_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    @stage
+    def fails() -> None:
+        raise OSError(number, os.strerror(number), "data/x.npy")
+
+    with pytest.raises(SystemExit):
+        fails()
+    assert capsys.readouterr().err.startswith(f"error: {os.strerror(number)} (data/x.npy): mend that")
 
 
 def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,3 +77,11 @@ def test_progress_without_a_terminal_says_each_quarter(capsys: pytest.CaptureFix
         "decode: 6/8",
         "decode: 8/8",
     ]
+
+
+def test_an_error_is_one_line_whatever_a_name_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("a\nb \x1b[2J \ud800 ü")
+    assert capsys.readouterr().err == "error: a\\nb \\x1b[2J \\ud800 ü\n"
+    complain("x" * 10**6 + ": the remedy")
+    line = capsys.readouterr().err
+    assert len(line) < 3000 and line.endswith(": the remedy\n")

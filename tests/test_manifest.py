@@ -43,6 +43,32 @@ def test_folds_of_other_images_are_refused(project: Path) -> None:
         read_folds(read_manifest())
 
 
+@pytest.mark.parametrize("fold", ["one", "", "1.0", "-1", "Test"])
+def test_a_fold_is_a_number_or_test_or_train(project: Path, fold: str) -> None:
+    paths.FOLDS.write_text(f"image_id,fold\n001,0\n002,{fold}\n")
+    with pytest.raises(UserError, match=rf"folds.csv, row 3: fold '{fold}' is no number, test or train"):
+        read_folds(read_manifest())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0,0,1,", "0,0,yes,", "row 2: a label is not 0, 1 or empty"),
+        ("0,0,1,", "0,0,2,", "row 2: a label is not 0, 1 or empty"),
+        ("10,10,1,3,", "10,10,1,4096,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,1000000,3,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,-1,3,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,1,,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,1,2.5,", "row 3: shard or row is no place in the store"),
+    ],
+)
+def test_cells_that_are_not_ours_are_refused(project: Path, old: str, new: str, message: str) -> None:
+    assert old in paths.MANIFEST.read_text()
+    paths.MANIFEST.write_text(paths.MANIFEST.read_text().replace(old, new))
+    with pytest.raises(UserError, match=f"manifest.csv, {message}: restore it"):
+        read_manifest()
+
+
 def test_missing_and_damaged_files_name_the_remedy(project: Path) -> None:
     paths.MANIFEST.write_text("image_id,part,patient_id,shard,row,Edema\n")
     with pytest.raises(
@@ -57,11 +83,13 @@ def test_missing_and_damaged_files_name_the_remedy(project: Path) -> None:
         read_folds(None)  # type: ignore[arg-type]  # fails before it looks at the manifest
 
 
-def test_predictions_round_trip_at_six_decimals(project: Path) -> None:
+def test_predictions_round_trip(project: Path) -> None:
     path, ids = Path("p.csv"), np.array(["001", "002"])
-    write_predictions(path, ids, ["Edema", "Nodule"], np.array([[0.1234564, 1], [0, 0.5]]))
-    assert path.read_text() == "image_id,Edema,Nodule\n001,0.123456,1.000000\n002,0.000000,0.500000\n"
-    np.testing.assert_array_equal(read_predictions(path, ["Edema", "Nodule"], ids), [[0.123456, 1], [0, 0.5]])
+    write_predictions(path, ids, ["Edema", "Nodule"], np.array([[0.1234564, 1], [3.5e-11, 0.5]]))
+    assert path.read_text() == "image_id,Edema,Nodule\n001,0.1234564,1\n002,3.5e-11,0.5\n"
+    np.testing.assert_array_equal(
+        read_predictions(path, ["Edema", "Nodule"], ids), [[0.1234564, 1], [3.5e-11, 0.5]]
+    )
     with pytest.raises(UserError, match="has other labels"):
         read_predictions(path, ["Nodule", "Edema"], ids)
     with pytest.raises(UserError, match="has other images"):
@@ -69,6 +97,20 @@ def test_predictions_round_trip_at_six_decimals(project: Path) -> None:
     path.write_text("image_id,Edema,Nodule\n001,x,1\n002,0,0.5\n")
     with pytest.raises(UserError, match="cells that are not numbers"):
         read_predictions(path, ["Edema", "Nodule"], ids)
+    path.write_text("image_id,Edema,Nodule\n001,1.5,1\n002,0,0.5\n")
+    with pytest.raises(UserError, match="cells that are no probabilities"):
+        read_predictions(path, ["Edema", "Nodule"], ids)
+
+
+def test_no_two_probabilities_of_a_float32_model_become_one(project: Path) -> None:
+    """At 6 decimals all but the last would be 0 or 1, and a label's AUC and AP with them."""
+    bits = np.array([1e-30, 1e-9, 1.0, 0.3], dtype=np.float32)
+    pairs = np.stack([bits, np.nextafter(bits, np.float32(0))], axis=1)
+    ids = np.array(["1", "2", "3", "4"])
+    write_predictions(Path("p.csv"), ids, ["Edema", "Nodule"], pairs.astype(np.float64))
+    read = read_predictions(Path("p.csv"), ["Edema", "Nodule"], ids)
+    np.testing.assert_array_equal(read.astype(np.float32), pairs)
+    assert (read[:, 0] > read[:, 1]).all()
 
 
 def test_predictions_that_are_not_finite_are_never_written(project: Path) -> None:

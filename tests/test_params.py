@@ -100,6 +100,8 @@ def test_yaml_1_2_scalars(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("optimizer:\n  lr: 2e-4\n  weight_decay: 1E-5\n")
     assert load_params(path).optimizer.lr == 2e-4
+    path.write_text("seed: 010\nrefiner:\n  alpha: 010\n")
+    assert (load_params(path).seed, load_params(path).refiner.alpha) == (10, 10.0)  # YAML 1.1: eight
     path.write_text("refiner:\n  enabled: no\n")
     with pytest.raises(UserError, match=r"refiner\.enabled = 'no' is not allowed"):
         load_params(path)
@@ -111,7 +113,7 @@ def test_yaml_1_2_scalars(tmp_path: Path) -> None:
         ("seed: [1", r"params.yaml line \d+, column \d+: "),
         ("seed: 1\nseed: 2\n", "line 2, column 1: key 'seed' is there twice"),
         ("- 1\n", "must hold keys and values, not list"),
-        ("", "must hold keys and values, not NoneType"),
+        ("", "must hold keys and values, not nothing"),
     ],
 )
 def test_files_that_are_not_settings(tmp_path: Path, text: str, message: str) -> None:

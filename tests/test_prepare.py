@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,7 @@ def test_everything_that_the_next_stages_read(project: Path) -> None:
         "image": {"store_size": 36, "channels": 1, "shard_size": 4096},
         "n_images": 6,
         "n_quarantined": 0,
+        "notes": {},
         "test_labelled": False,
     }
     assert paths.QUARANTINE.read_text() == "image_id,part,path,reason\n"
@@ -298,6 +300,25 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
     assert outputs() == straight
 
 
+@pytest.mark.parametrize(
+    ("edit", "written"),
+    [({"image__store_size": 34}, False), ({"data__unmentioned": "ones"}, False), ({}, True)],
+)
+def test_settings_edited_meanwhile_write_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any], written: bool
+) -> None:
+    """A prepare whose DVC was killed must not write over what a run with other settings has made."""
+    monkeypatch.setattr(
+        "couplet.prepare.refuse_unreadable", lambda *_: write_settings(image__size=34, **edit)
+    )
+    if written:
+        prepare()
+    else:
+        with pytest.raises(UserError, match=r"params.yaml changed while prepare ran, so nothing was written"):
+            prepare()
+    assert paths.PREPARED.exists() is written
+
+
 def test_several_shards_with_a_gap_read_back_right(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("couplet.prepare.SHARD_SIZE", 2)
     break_images(project, sorted([*TRAIN, *TEST])[2])
@@ -354,3 +375,46 @@ def test_the_stage_never_imports_torch() -> None:
     code = "import sys, couplet.prepare; print(sorted(m for m in ('torch', 'timm', 'torchvision') if m in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+@pytest.fixture
+def covid(shared_data: Path, project: Path) -> Path:
+    """Copies of 53 odd real X-ray files: links would leave the data folder."""
+    raw = paths.raw_source("csv")
+    shutil.copytree(shared_data / "covid_cxr", raw)
+    write_settings(data__source="csv", data__max_unreadable=0.0)
+    return raw
+
+
+def test_odd_real_files_all_go_through(covid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """PNGs named .jpg, RGBA although grey, upper-case extensions, up to 4000 pixels: nothing is quarantined."""
+    scan_source("csv")
+    prepare()
+    assert (
+        "labels.csv: columns that are not read: offset, finding, license\n"
+        "csv: 53 images, 18 labels, repeated rows: 5\n"
+    ) in capsys.readouterr().out
+    labels = json.loads(paths.LABELS.read_text())
+    assert (labels["n_images"], labels["n_quarantined"], labels["notes"]) == (53, 0, {"repeated_rows": 5})
+    table, store = read_manifest(), ImageStore(paths.PREPARED)
+    odd = {"another format than its name": 0, "RGBA": 0, "upper case": 0}
+    for image_id, row in table.table.set_index("image_id").iterrows():
+        with Image.open(covid / "images" / str(image_id)) as image:
+            ending = str(image_id).rsplit(".", 1)[1]
+            odd["another format than its name"] += image.format == "PNG" and ending.lower() in ("jpg", "jpeg")
+            odd["RGBA"] += image.mode == "RGBA"
+            odd["upper case"] += ending != ending.lower()
+            assert {row["width"], row["height"]} == set(image.size)
+    assert odd["RGBA"] == 20 and odd["another format than its name"] > 0 and odd["upper case"] > 0
+    assert (store.read(table.positions).std(axis=(1, 2, 3)) > 5).all()  # pictures, not blanks
+
+
+def test_a_missing_real_file_is_named_before_anything_is_decoded(covid: Path) -> None:
+    (covid / "images" / "16745_2_1.PNG").unlink()
+    scan_source("csv")
+    with pytest.raises(
+        UserError,
+        match=r"labels.csv, row \d+, column 'filename': images/16745_2_1.PNG is not in .*: put the file",
+    ):
+        prepare()
+    assert not paths.PREPARED.exists()

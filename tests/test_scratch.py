@@ -3,12 +3,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from couplet.errors import UserError
 from couplet.params import Params, parse_params
-from couplet.scratch import collect, stage_provenance, workspace
+from couplet.presets import params_yaml
+from couplet.scratch import collect, refuse_changed_inputs, stage_provenance, workspace
 
 DVC_YAML = """\
 stages:
@@ -98,6 +101,7 @@ def test_unknown_data_never_shares_a_key(project: Path) -> None:
     first, second = (stage_provenance("train_fold", Params()) for _ in range(2))
     assert first.key() != second.key()
     assert first.data["data/prepared"].startswith("unknown ")
+    assert not first.differs_from(second)  # a fold that is trained by hand must not fail at its end
 
 
 def test_workspace_keeps_files_until_asked_to_start_afresh(
@@ -158,3 +162,61 @@ def test_experiments_in_temporary_checkouts_share_the_main_scratch(
     monkeypatch.chdir(checkout)
     with workspace("train_fold", "k") as folder:
         assert folder == project / ".scratch/train_fold/k"
+
+
+def test_a_stage_that_tracks_the_whole_of_params_has_every_setting(project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages: {report: {deps: [], params: [{params.yaml: }]}}\n")
+    assert stage_provenance("report", Params()).params["inference.tta"] is True
+
+
+def test_collection_survives_files_that_a_parallel_fold_removes_meanwhile(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project / ".scratch/train_fold/other"
+    folder.mkdir(parents=True)
+    (folder / "state").write_text("1")
+    os.utime(folder, (0, 0))
+    stat = Path.stat
+
+    def vanishing(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "state":
+            raise FileNotFoundError(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", vanishing)
+    collect(folder.parent)
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda: None, None),
+        (lambda: Path("src/loop.py").write_text("x = 2\n"), "the code"),
+        (lambda: Path("data/splits/folds.csv").write_text("b\n"), "data/splits/folds.csv"),
+        (lambda: edit(refiner={"alpha": 0.5}), "refiner.alpha"),
+        (lambda: edit(inference={"tta": False}), None),  # not one of the stage's settings
+        (lambda: Path("dvc.lock").write_text("{}\n"), None),  # another stage's result was recorded
+    ],
+)
+def test_a_stage_whose_inputs_change_while_it_runs_fails(
+    project: Path, change: Callable[[], object], named: str | None
+) -> None:
+    """DVC would record the new inputs with the old ones' result."""
+    edit()
+    (project / "data/splits").mkdir(parents=True)
+    (project / "data/splits/folds.csv").write_text("a\n")
+
+    def train_fold() -> str:
+        change()
+        return "done"
+
+    if named is None:
+        assert refuse_changed_inputs(train_fold)() == "done"
+    else:
+        with pytest.raises(UserError, match=f"^{named} changed while train_fold ran, so its result was not"):
+            refuse_changed_inputs(train_fold)()
+
+
+def edit(**sections: dict[str, object]) -> None:
+    Path("params.yaml").write_text(params_yaml(with_changes(**sections)))

@@ -13,13 +13,40 @@ from typing import Any, TypeVar
 from couplet.errors import UserError
 
 T = TypeVar("T")
-# Faults of the machine that the user can mend: a full or read-only disk, missing rights, a broken device.
-MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+# Faults of the machine that the user can mend: a full or read-only disk, a limit, missing rights, a broken device,
+# a folder in the place of a file.
+MACHINE_FAULTS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENOTDIR,
+}
 
 
 def say(message: str) -> None:
-    """Print one plain line at once, so that logs of killed runs are complete."""
-    print(message, flush=True)
+    """Print plain lines at once, so that logs of killed runs are complete."""
+    print("\n".join(one_line(line) for line in message.split("\n")), flush=True)
+
+
+def complain(message: str) -> None:
+    """Print an error in one line on stderr; of a very long one (a value may be any size) both ends."""
+    if len(message) > 3000:
+        message = f"{message[:2000]} ... {message[-500:]}"
+    print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    r"""The text with everything that is not printable escaped: names in data may hold line ends or escape codes.
+
+    >>> print(one_line("a\nb \x1b[31m"))
+    a\nb \x1b[31m
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -46,7 +73,7 @@ def stage(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            complain(str(error))
             raise SystemExit(1) from None
         except BrokenPipeError:
             # The reader of our output is gone (DVC was killed): there is nobody left to tell.
@@ -55,12 +82,9 @@ def stage(function: Callable[..., Any]) -> Callable[..., Any]:
         except OSError as error:
             if error.errno not in MACHINE_FAULTS:
                 raise
-            where = f" ({error.filename})" if error.filename else ""
-            print(
-                f"error: {error.strerror}{where}: mend that, then run `dvc repro` to go on from here",
-                file=sys.stderr,
-                flush=True,
-            )
+            name = error.filename2 or error.filename  # of a rename the target: the source is a temporary file
+            where = f" ({name})" if name else ""
+            complain(f"{error.strerror}{where}: mend that, then run `dvc repro` to go on from here")
             raise SystemExit(1) from None
         except KeyboardInterrupt:
             print("interrupted: run `dvc repro` again to go on from here", file=sys.stderr, flush=True)

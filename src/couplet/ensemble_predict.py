@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pandas as pd
-import torch
 
 from couplet import paths
 from couplet.console import say
@@ -16,6 +15,7 @@ from couplet.inference.ensemble import mean_over_folds
 from couplet.inference.explain import explain_with_fold
 from couplet.inference.fold import predict_with_fold
 from couplet.manifest import (
+    PROBABILITY,
     Manifest,
     read_folds,
     read_manifest,
@@ -23,6 +23,7 @@ from couplet.manifest import (
     read_table,
     write_predictions,
 )
+from couplet.models.device import fix_arithmetic
 from couplet.params import load_params
 from couplet.stale import refuse_stale_folds
 
@@ -30,7 +31,7 @@ from couplet.stale import refuse_stale_folds
 def ensemble_predict() -> None:
     """Average the folds' probabilities on the test part and score the ensemble."""
     params = load_params()
-    torch.set_num_threads(params.train.threads)
+    fix_arithmetic(params.train.threads)
     refuse_stale_folds(params.split.folds)
     manifest = read_manifest()
     folds = read_folds(manifest)
@@ -40,22 +41,21 @@ def ensemble_predict() -> None:
     test_rows = np.flatnonzero(folds == "test")
     test_ids = manifest.ids[test_rows]
     by_fold = [predict_with_fold(k, params, manifest, test_rows, "test images") for k in params.split.folds]
-    ensemble = mean_over_folds(by_fold).round(6)
+    ensemble = mean_over_folds(by_fold)
+    if np.isfinite(manifest.truth[test_rows]).any():
+        scores["test"] = all_scores(manifest.truth[test_rows], ensemble, manifest.labels)
+    submitted = submission(manifest, test_ids, ensemble, oof)
+    explained = test_rows if len(test_rows) else oof_rows[folds[oof_rows] == str(params.split.folds[0])]
+    explanations = explain_with_fold(params.split.folds[0], params, manifest, explained)
+
     for fold, probabilities in zip(params.split.folds, by_fold, strict=True):
         write_predictions(paths.ENSEMBLE / f"test_fold_{fold}.csv", test_ids, manifest.labels, probabilities)
     write_predictions(paths.ENSEMBLE / "test.csv", test_ids, manifest.labels, ensemble)
-    write_csv(paths.ENSEMBLE / "submission.csv", submission(manifest, test_ids, ensemble, oof), "%.6f")
-
-    explained = test_rows if len(test_rows) else oof_rows[folds[oof_rows] == str(params.split.folds[0])]
-    explanations = explain_with_fold(params.split.folds[0], params, manifest, explained)
+    write_csv(paths.ENSEMBLE / "submission.csv", submitted, PROBABILITY)
     if explanations is not None:
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **explanations)
         write_bytes(paths.ENSEMBLE / "explanations.npz", content.getvalue())
-
-    known = np.isfinite(manifest.truth[test_rows])
-    if known.any():
-        scores["test"] = all_scores(manifest.truth[test_rows], ensemble, manifest.labels)
     write_json(paths.ENSEMBLE_METRICS, scores)
     for part, values in scores.items():
         say(f"ensemble, {part}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
@@ -80,7 +80,8 @@ def submission(
     A quarantined test image must have a row too: it gets each label's mean out-of-fold probability, which is
     what is known of an image that nobody can see. The number of such rows is printed and in the report.
     """
-    wanted = read_table(paths.SUBMISSION_ROWS, tuple(read_table(paths.SUBMISSION_ROWS).columns))
+    columns = tuple(read_table(paths.SUBMISSION_ROWS, required=("image_id",)).columns)
+    wanted = read_table(paths.SUBMISSION_ROWS, columns)
     if wanted.empty:  # the test part was split off after prepare: the data set itself has no submission
         wanted = pd.DataFrame({"image_id": test_ids})
     id_column = wanted.columns[0]
@@ -89,6 +90,6 @@ def submission(
     unseen = int(rows.isna().any(axis=1).sum())
     if unseen:
         say(f"submission: {unseen} test images could not be read and get each label's mean probability")
-    rows = rows.fillna(dict(zip(manifest.labels, oof.mean(axis=0).round(6), strict=True)))
+    rows = rows.fillna(dict(zip(manifest.labels, oof.mean(axis=0), strict=True)))
     rows.insert(0, id_column, wanted[id_column].to_numpy())
     return rows.reset_index(drop=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +16,50 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+RESTORE = "restore it with `dvc checkout` or git, or make it again with `dvc repro`"
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically: a reader sees the old file or the new one, never a part."""
+    """Write `data` to `path` atomically: a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: it cannot be written (a full or read-only disk); its `filename` says which file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers apart; a crash leaves a dot-file that no reader looks at.
+    # The process id keeps two writers apart. A killed one leaves a file that git and DVC ignore.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _runs(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError of writing to an open file, which knows no name, the name of `path`."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def _runs(process_id: str) -> bool:
+    """Whether a process of this number is there; a number that cannot be one counts as there."""
+    try:
+        os.kill(int(process_id), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,7 +87,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is not there: run `dvc repro` (or `dvc checkout`) to make it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}): restore it with `dvc checkout` or git"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}): {RESTORE}") from None
+
+
+def read_record(path: Path, **kinds: type) -> dict[str, Any]:
+    """Read a JSON object that must have these keys, with values of these types (`object`: any, also null).
+
+    Raises:
+        UserError: as `read_json`, or a key is missing or of another type.
+    """
+    content = read_json(path)
+    for key, kind in kinds.items():
+        if not isinstance(content, dict) or key not in content or not isinstance(content[key], kind):
+            raise UserError(f"{path}: {key!r} is missing or of another kind than it should be: {RESTORE}")
+    return content

@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+# Libraries that ask the hub for weights must not send it statistics; they read this when they are imported.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 def fix_threads() -> None:
@@ -19,6 +25,7 @@ def fix_threads() -> None:
     threads = str(stage(load_params)().train.threads)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = threads
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what deterministic sums on a GPU need
 
 
 def run(function: Callable[..., Any]) -> None:
@@ -26,10 +33,33 @@ def run(function: Callable[..., Any]) -> None:
     import typer
 
     from couplet.console import stage
+    from couplet.scratch import refuse_changed_inputs
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(stage(function))
-    app()
+    app.command()(stage(refuse_changed_inputs(function)))
+    run_app(app)
+
+
+def run_app(app: typer.Typer, arguments: list[str] | None = None, name: str | None = None) -> None:
+    """Run a Typer app on `arguments` (None: the command line's); a wrong one is one line and exit code 2."""
+    import typer
+
+    from couplet.console import complain
+
+    try:
+        code = typer.main.get_command(app).main(arguments, name, standalone_mode=False)
+    except Exception as error:
+        # Click's own exceptions; Typer brings them along under changing names.
+        if not hasattr(error, "format_message"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            raise SystemExit(2) from None
+        context = getattr(error, "ctx", None)
+        help_ = f"{context.command_path} --help" if context else "--help"
+        complain(f"{error.format_message().rstrip('.')}: `{help_}` says what it takes")
+        raise SystemExit(2) from None
+    raise SystemExit(code)
 
 
 def explain_missing_package(error: ModuleNotFoundError) -> None:

@@ -10,10 +10,13 @@ import pandas as pd
 
 from couplet import paths
 from couplet.errors import UserError
-from couplet.files import read_json, write_csv
+from couplet.files import RESTORE, read_record, write_csv
 
 TEXT = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age")
 SHARD_STRIDE = 4096  # positions of a shard's images start at shard * SHARD_STRIDE
+# Tells every float32 from every other. A fixed number of decimals would tie small probabilities, and thereby
+# change AUC and mAP: a rare label of an unnormalised db_dgcn stands at 1e-9 and not at 0.
+PROBABILITY = "%.9g"
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Manifest:
         return self.table["image_id"].to_numpy()
 
 
-def read_table(path: Path, text: tuple[str, ...] = ("image_id",)) -> pd.DataFrame:
+def read_table(
+    path: Path, text: tuple[str, ...] = ("image_id",), required: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """Read one of our own CSV files; the columns in `text` stay text, also where they look like numbers.
 
     Raises:
-        UserError: the file is missing, empty or not a table.
+        UserError: the file is missing, empty or not a table, or lacks a `required` column.
     """
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values={})
@@ -51,6 +56,9 @@ def read_table(path: Path, text: tuple[str, ...] = ("image_id",)) -> pd.DataFram
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} is damaged ({reason}): restore it with `dvc checkout`") from None
+    for name in required:
+        if name not in frame:
+            raise UserError(f"{path} has no column {name!r}: {RESTORE}")
     return frame
 
 
@@ -60,7 +68,7 @@ def read_manifest() -> Manifest:
     Raises:
         UserError: a file is missing or damaged, or the two do not fit.
     """
-    labels = [str(label) for label in read_json(paths.LABELS)["labels"]]
+    labels = [str(label) for label in read_record(paths.LABELS, labels=list)["labels"]]
     table = read_table(paths.MANIFEST, TEXT)
     missing = [
         name for name in ("image_id", "part", "patient_id", "shard", "row", *labels) if name not in table
@@ -70,8 +78,25 @@ def read_manifest() -> Manifest:
             f"{paths.MANIFEST} has no column {missing[0]!r}: restore it with `dvc checkout {paths.PREPARED}`"
         )
     truth = table[labels].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-    positions = table["shard"].to_numpy(np.int64) * SHARD_STRIDE + table["row"].to_numpy(np.int64)
-    return Manifest(table, labels, truth, positions)
+    known = (table[labels].astype(str) != "").to_numpy()
+    if (known & ~np.isin(truth, (0, 1))).any():
+        row = int(np.argmax((known & ~np.isin(truth, (0, 1))).any(axis=1)))
+        raise UserError(f"{paths.MANIFEST}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
+    return Manifest(table, labels, truth, store_positions(table, paths.MANIFEST))
+
+
+def store_positions(table: pd.DataFrame, path: Path) -> np.ndarray:
+    """(N,) int64 of shard * SHARD_STRIDE + row, from a manifest's columns.
+
+    Raises:
+        UserError: a cell is no whole number, or far too large for this many images.
+    """
+    cells = table[["shard", "row"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    whole = (cells >= 0) & (cells == np.floor(cells)) & (cells < (max(len(table), 1), SHARD_STRIDE))
+    if not whole.all():
+        row = int(np.argmin(whole.all(axis=1)))
+        raise UserError(f"{path}, row {row + 2}: shard or row is no place in the store: {RESTORE}")
+    return (cells @ (SHARD_STRIDE, 1)).astype(np.int64)
 
 
 def read_folds(manifest: Manifest, path: Path = paths.FOLDS) -> np.ndarray:
@@ -80,28 +105,40 @@ def read_folds(manifest: Manifest, path: Path = paths.FOLDS) -> np.ndarray:
     Raises:
         UserError: the table is missing or lists other images than the manifest.
     """
-    table = read_table(path, ("image_id", "fold"))
+    table = read_table(path, ("image_id", "fold"), ("image_id", "fold"))
+    odd = table.index[~table["fold"].str.fullmatch(r"\d+|test|train").to_numpy(bool)]
+    if len(odd):
+        raise UserError(
+            f"{path}, row {odd[0] + 2}: fold {table['fold'][odd[0]]!r} is no number, test or train: run "
+            "`dvc repro split_mis`"
+        )
     if not np.array_equal(table["image_id"].to_numpy(), manifest.ids):
         raise UserError(f"{path} lists other images than {paths.MANIFEST}: run `dvc repro split_mis`")
     return table["fold"].to_numpy()
 
 
 def write_predictions(path: Path, ids: np.ndarray, labels: list[str], probabilities: np.ndarray) -> None:
-    """Write image_id and one probability per label, 6 decimals.
+    """Write image_id and one probability per label, with 9 significant digits.
 
     Raises:
         UserError: a probability is not finite; nothing is written.
     """
+    refuse_not_finite(str(path), ids, labels, probabilities)
+    frame = pd.DataFrame(probabilities, columns=labels)
+    frame.insert(0, "image_id", ids)
+    write_csv(path, frame, float_format=PROBABILITY)
+
+
+def refuse_not_finite(origin: str, ids: np.ndarray, labels: list[str], probabilities: np.ndarray) -> None:
+    """Raise a UserError that counts what is not finite among (n, L) probabilities, if anything is."""
     broken = ~np.isfinite(probabilities)
     if broken.any():
         row, column = np.argwhere(broken)[0]
         raise UserError(
-            f"{broken.sum()} of {broken.size} probabilities are not finite (first: image {ids[row]}, label "
-            f"{labels[column]}): the model is damaged or diverged; {path} was not written"
+            f"{origin}: {broken.sum()} of {broken.size} probabilities are not finite (first: image {ids[row]}, "
+            f"label {labels[column]}): the model is damaged or diverged, so nothing was written: restore it with "
+            "`dvc checkout`, or train again with a lower optimizer.lr"
         )
-    frame = pd.DataFrame(probabilities, columns=labels)
-    frame.insert(0, "image_id", ids)
-    write_csv(path, frame, float_format="%.6f")
 
 
 def read_predictions(path: Path, labels: list[str], ids: np.ndarray) -> np.ndarray:
@@ -115,10 +152,19 @@ def read_predictions(path: Path, labels: list[str], ids: np.ndarray) -> np.ndarr
         raise UserError(f"{path} has other labels than {paths.LABELS}: run `dvc repro`")
     if not np.array_equal(table["image_id"].to_numpy(), ids):
         raise UserError(f"{path} has other images than {paths.FOLDS} gives it: run `dvc repro`")
-    try:
-        probabilities = table[labels].to_numpy(np.float64)
-    except ValueError:
-        probabilities = np.full((len(ids), len(labels)), np.nan)
-    if not np.isfinite(probabilities).all():
-        raise UserError(f"{path} has cells that are not numbers: restore it with `dvc checkout`")
+    probabilities = numbers(table[labels], path)
+    if ((probabilities < 0) | (probabilities > 1)).any():
+        raise UserError(f"{path} has cells that are no probabilities: {RESTORE}")
     return probabilities
+
+
+def numbers(table: pd.DataFrame, path: Path) -> np.ndarray:
+    """The cells of a table as float64.
+
+    Raises:
+        UserError: one of them is not a finite number.
+    """
+    cells = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(cells).all():
+        raise UserError(f"{path} has cells that are not numbers: {RESTORE}")
+    return cells

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -79,6 +80,13 @@ class SplitParams(Section):
         if self.holdout == 0 and len(self.folds) < 2:
             raise ValueError("split.folds needs at least two folds, or split.holdout above 0")
         return self
+
+    def refuse_unknown(self, fold: int) -> None:
+        """Raise a UserError unless `fold` is one of the folds."""
+        if fold not in self.folds:
+            raise UserError(
+                f"fold {fold} is not in split.folds = {self.folds}: name one of them, or add it there"
+            )
 
 
 class GraphHeadParams(Section):
@@ -264,11 +272,32 @@ class Params(Section):
         return self.model_dump(by_alias=True)
 
 
+_SHORT = reprlib.Repr()  # of values in messages
+_SHORT.maxstring = _SHORT.maxother = 100
+
 # --- reading -----------------------------------------------------------------------------------------------
 
 
 class _Yaml12Loader(yaml.SafeLoader):
-    """YAML 1.2's core scalars over PyYAML, as DVC reads them: `no` is a string and 2e-4 a number."""
+    """YAML 1.2's core schema over PyYAML, as DVC reads it: `no` is a string, 2e-4 and 010 (ten) are numbers."""
+
+    # Nothing but the core schema's kinds: no dates, sets or binary data, whatever a tag says.
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        tag: yaml.SafeLoader.yaml_constructors[tag]
+        for tag in (None, *(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "float", "str", "seq")))
+    }
+
+
+class _SettingsLoader(_Yaml12Loader):
+    """Without aliases: a few hundred bytes of them can stand for more values than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                None, None, f"the alias *{event.anchor} is not allowed: write its value out", event.start_mark
+            )
+        return super().compose_node(parent, index)
 
 
 _Yaml12Loader.yaml_implicit_resolvers = {}
@@ -285,29 +314,35 @@ for _tag, _pattern, _first in (
     _Yaml12Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
+def _construct_int(loader: _Yaml12Loader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+
 def _construct_mapping(loader: _Yaml12Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: list[Any] = []
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} is there twice", key_node.start_mark
+                None, None, f"key {key!r} is there twice: remove one of them", key_node.start_mark
             )
         seen.append(key)
     return loader.construct_mapping(node, deep=True)
 
 
+_Yaml12Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Yaml12Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, loader: type[_Yaml12Loader] = _Yaml12Loader) -> dict[str, Any]:
     """Read a YAML 1.2 file whose top level is a mapping.
 
     Raises:
         UserError: the file is missing, is not YAML, has a key twice or is no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)  # a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{path} is not there: run this in the project's root folder") from None
     except UnicodeDecodeError:
@@ -315,12 +350,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(f"{path}{where}: {getattr(error, 'problem', None) or 'not valid YAML'}") from None
+        problem = getattr(error, "problem", None) or "it holds characters that YAML does not allow"
+        remedy = "" if ": " in problem else ": correct it, or restore the file from git"
+        raise UserError(f"{path}{where}: {problem}{remedy}") from None
+    except (ValueError, KeyError):  # an explicit tag on something else, or a number of thousands of digits
+        raise UserError(f"{path} holds a number or switch that cannot be read: restore it from git") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: restore it from git") from None
     if not isinstance(content, dict):
-        raise UserError(
-            f"{path} must hold keys and values, not {type(content).__name__}: see docs/presets.md"
-        )
+        found = "nothing" if content is None else type(content).__name__
+        raise UserError(f"{path} must hold keys and values, not {found}: see docs/presets.md")
     return content
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """`read_yaml` for params.yaml and presets: without aliases."""
+    return read_yaml(path, _SettingsLoader)
 
 
 def load_params(path: str | Path = paths.PARAMS) -> Params:
@@ -329,7 +374,7 @@ def load_params(path: str | Path = paths.PARAMS) -> Params:
     Raises:
         UserError: one line naming the key, its value, what is allowed and the nearest valid key.
     """
-    return parse_params(read_yaml(Path(path)), str(path))
+    return parse_params(read_settings(Path(path)), str(path))
 
 
 def parse_params(content: dict[str, Any], origin: str) -> Params:
@@ -337,27 +382,45 @@ def parse_params(content: dict[str, Any], origin: str) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        problems = error.errors()
+        problems = [dict(problem) for problem in error.errors() if not _other_branch(dict(problem))]
         # An unknown key comes first: other errors may follow from the misspelling.
         problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
-        lines = list(dict.fromkeys(_describe(dict(problem)) for problem in problems))
+        lines = list(dict.fromkeys(_describe(problem) for problem in problems))
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise UserError(f"{origin}: {lines[0]}{more}") from None
 
 
+def _other_branch(problem: dict[str, Any]) -> bool:
+    # A union of one word and a mapping reports why the value is neither; one of the two was meant.
+    branch = str(problem["loc"][-1])
+    given_mapping = isinstance(problem["input"], dict)
+    return branch.startswith("literal[" if given_mapping else "dict[")
+
+
 def _describe(problem: dict[str, Any]) -> str:
     # A union adds its member's name to the location; only real keys are shown.
-    location = [str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "dict["))]
+    location = [
+        str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "dict[", "[key]"))
+    ]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}: {_nearest(location)}"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
+    if problem["type"] == "invalid_key" or problem["loc"][-1] == "[key]":
+        return f"the key {key} is not allowed: a key should be text"
+    return f"{key} {what_is_wrong(problem)}"
+
+
+def what_is_wrong(problem: dict[str, Any]) -> str:
+    """The value that pydantic refuses, and what it should be: for any schema's messages."""
     value = problem["input"]
-    shown = "nothing" if value is None else repr(value)
+    shown = "nothing" if value is None else _SHORT.repr(value)
     expected = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     if expected.startswith("dictionary"):
         expected = "keys with values"
+    if problem["type"] == "string_pattern_mismatch":
+        expected = f"text that matches {problem['ctx']['pattern']}"
     expected = {
         "boolean": "true or false",
         "integer": "a whole number",
@@ -365,7 +428,7 @@ def _describe(problem: dict[str, Any]) -> str:
         "string": "text",
         "list": "a list",
     }.get(expected, expected)
-    return f"{key} = {shown} is not allowed: it should be {expected}"
+    return f"= {shown} is not allowed: it should be {expected}"
 
 
 def _nearest(location: list[str]) -> str:

@@ -21,6 +21,7 @@ from couplet.params import Params, load_params
 from couplet.scratch import workspace
 
 QUARANTINE = ["image_id", "part", "path", "reason"]
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 
 
 def prepare() -> None:
@@ -38,6 +39,9 @@ def prepare() -> None:
     dataset = read_dataset(source, raw, params.data.source_args)
     table = resolve_unknown(dataset.table, dataset.labels, params.data.uncertain, params.data.unmentioned)
     table = table.drop(columns="row").sort_values("image_id", ignore_index=True)
+    unlisted = unlisted_images(table, inventory)
+    if unlisted:
+        dataset.notes["image_files_not_listed"] = unlisted
     notes = "".join(f", {name.replace('_', ' ')}: {count}" for name, count in dataset.notes.items())
     say(f"{source}: {len(table)} images, {len(dataset.labels)} labels{notes}")
 
@@ -48,6 +52,11 @@ def prepare() -> None:
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
         readable = table["reason"] == ""
         refuse_unreadable(table, readable, params.data.max_unreadable)
+
+        if own_settings(load_params()) != own_settings(params):
+            raise UserError(
+                f"{paths.PARAMS} changed while prepare ran, so nothing was written: run `dvc repro` again"
+            )
 
         # Put together beside its place, so that data/prepared is there whole or not at all.
         unfinished = paths.PREPARED.with_name("prepared.unfinished")
@@ -60,10 +69,22 @@ def prepare() -> None:
     say(f"{paths.PREPARED}: {readable.sum()} images of {image.store_size} x {image.store_size}")
 
 
+def own_settings(params: Params) -> tuple[object, ...]:
+    """The settings that this stage's result follows from."""
+    return params.data, params.image.store_size, params.image.channels
+
+
 def listed_images(table: DataFrame, inventory: Inventory) -> list[RawImage]:
     """What the inventory has of each image, in the table's order."""
     sizes = dict(zip(inventory.files["path"], inventory.files["size"], strict=True))
     return [RawImage(path, md5=inventory.md5_of(path), size=sizes[path]) for path in table["path"]]
+
+
+def unlisted_images(table: DataFrame, inventory: Inventory) -> int:
+    """How many image files lie in the raw folder that no label table lists: they are not read."""
+    files = inventory.files["path"]
+    images = files.str.lower().str.endswith(IMAGE_ENDINGS)
+    return int((images & ~files.isin(table["path"])).sum())
 
 
 def refuse_unreadable(table: DataFrame, readable: pd.Series, max_unreadable: float) -> None:
@@ -119,6 +140,7 @@ def write_tables(
         "image": image,
         "n_images": int(readable.sum()),
         "n_quarantined": int((~readable).sum()),
+        "notes": dataset.notes,
         "test_labelled": bool(table.loc[is_test, dataset.labels].notna().to_numpy().any()),
     }
     write_json(folder / paths.LABELS.name, content)

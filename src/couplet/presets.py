@@ -9,7 +9,7 @@ import yaml
 
 from couplet import paths
 from couplet.errors import UserError
-from couplet.params import OPEN_MAPPINGS, Params, Section, flatten, parse_params, read_yaml
+from couplet.params import OPEN_MAPPINGS, Params, Section, flatten, parse_params, read_settings
 
 
 def preset_names() -> list[str]:
@@ -28,7 +28,7 @@ def load_preset(name: str) -> Params:
         close = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(preset_names())}"
         raise UserError(f"no preset {name!r} in {paths.PRESETS}/: {hint}")
-    return parse_params(_merge(Params().as_dict(), read_yaml(path)) | {"preset": name}, str(path))
+    return parse_params(_merge(Params().as_dict(), read_settings(path)) | {"preset": name}, str(path))
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -44,7 +44,11 @@ def _merge(base: dict[str, Any], changes: dict[str, Any], prefix: str = "") -> d
 
 def differences_from_preset(params: Params) -> list[tuple[str, Any, Any]]:
     """What differs from the preset that params.yaml names: (key, the preset's value, this run's value)."""
-    theirs, ours = flatten(load_preset(params.preset).as_dict()), flatten(params.as_dict())
+    try:
+        theirs = flatten(load_preset(params.preset).as_dict())
+    except UserError as error:
+        raise UserError(f"{paths.PARAMS}: preset = {params.preset!r}: {error}") from None
+    ours = flatten(params.as_dict())
     return [(key, theirs[key], value) for key, value in ours.items() if theirs[key] != value]
 
 

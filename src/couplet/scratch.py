@@ -9,14 +9,15 @@ and its code. What starts with the same key may go on from what is there; anythi
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from typing import Any
 from couplet import paths
 from couplet.console import say
 from couplet.errors import UserError
-from couplet.params import Params, flatten, read_yaml
+from couplet.params import Params, flatten, load_params, read_yaml
 
 KEEP_DAYS = 14
+UNKNOWN = "unknown "
+LOCK_LOOKS, LOCK_PAUSE = 20, 0.15  # seconds; longer than DVC takes to write the file
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Provenance:
         content = {"params": self.params, "data": self.data, "code": self.code, **more}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
+    def differs_from(self, other: Provenance) -> bool:
+        """Whether anything known of the two differs. Unknown data is new each time one looks, not changed."""
+
+        def known(data: dict[str, str]) -> dict[str, str]:
+            return {path: md5 for path, md5 in data.items() if not md5.startswith(UNKNOWN)}
+
+        return (self.params, self.code, known(self.data)) != (other.params, other.code, known(other.data))
+
 
 def stage_provenance(stage: str, params: Params) -> Provenance:
     """Read from dvc.yaml and dvc.lock what DVC invalidates `stage` on.
@@ -52,28 +63,82 @@ def stage_provenance(stage: str, params: Params) -> Provenance:
     declared = read_yaml(paths.DVC_YAML)["stages"][stage]
     declared = declared.get("do", declared)
     flat = flatten(params.as_dict())
-    wanted = [name for name in declared.get("params", []) if isinstance(name, str)]
+    tracked = declared.get("params", [])
+    wanted = [name for name in tracked if isinstance(name, str)]
+    whole = {paths.PARAMS.as_posix(): None} in tracked
     chosen = {
-        key: value for key, value in flat.items() if any(key == w or key.startswith(f"{w}.") for w in wanted)
+        key: value
+        for key, value in flat.items()
+        if whole or any(key == w or key.startswith(f"{w}.") for w in wanted)
     }
     recorded = _recorded_outputs()
     data, code = {}, hashlib.sha256()
     for dependency in declared["deps"]:
         if dependency.startswith("data/"):
-            data[dependency] = recorded.get(dependency) or f"unknown {secrets.token_hex(8)}"
+            data[dependency] = recorded.get(dependency) or f"{UNKNOWN}{secrets.token_hex(8)}"
         else:
             for path in _code_files(Path(dependency)):
                 code.update(f"{path.as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return Provenance(chosen, data, code.hexdigest()[:20])
 
 
+def refuse_changed_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a stage fail if its settings, its code or its tables changed while it ran.
+
+    DVC reads what it writes into dvc.lock after the stage has ended: it would record the new settings with
+    the old ones' result, and call it up to date.
+
+    Raises:
+        UserError: something changed; with the exit code that follows, DVC takes nothing over.
+    """
+    stage = function.__name__
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before = _inputs(stage)
+        result = function(*args, **kwargs)
+        after = _inputs(stage)
+        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        if changed:
+            raise UserError(
+                f"{changed[0]} changed while {stage} ran, so its result was not taken over: run `dvc repro` again"
+            )
+        return result
+
+    return run
+
+
+def _inputs(stage: str) -> dict[str, Any]:
+    """What must not change while a stage runs: its params, its code, and the files (not folders) it reads."""
+    provenance = stage_provenance(stage, load_params())
+    tables = {path: Path(path).read_bytes() for path in provenance.data if Path(path).is_file()}
+    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in tables.items()}
+    return {**provenance.params, **hashes, "the code": provenance.code}
+
+
 def _recorded_outputs() -> dict[str, str]:
-    if not paths.DVC_LOCK.exists():
-        return {}
-    stages = read_yaml(paths.DVC_LOCK).get("stages") or {}
-    return {
-        out["path"]: out["md5"] for entry in stages.values() for out in entry.get("outs", []) if "md5" in out
-    }
+    stages = _settled_lock().get("stages") or {}
+    outs = [out for entry in stages.values() if entry for out in entry.get("outs") or []]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def _settled_lock() -> dict[str, Any]:
+    """Content of dvc.lock, {} if there is none.
+
+    Another DVC (folds in parallel) rewrites it in place, and for a tenth of a second it is cut short or empty:
+    it counts as read once two looks in a row see the same whole file.
+    """
+    before = None
+    for _ in range(LOCK_LOOKS):
+        if not paths.DVC_LOCK.exists():
+            return {}
+        now = paths.DVC_LOCK.read_bytes()
+        if now == before and now.endswith(b"\n"):
+            with suppress(UserError):
+                return read_yaml(paths.DVC_LOCK)
+        before = now
+        time.sleep(LOCK_PAUSE)
+    raise UserError(f"{paths.DVC_LOCK} is damaged: run `couplet recover`, then `dvc repro`")
 
 
 def _code_files(path: Path) -> list[Path]:
@@ -122,8 +187,15 @@ def collect(parent: Path, keep: Path | None = None, days: float = KEEP_DAYS) -> 
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _newest(folder: Path) -> float:
-    return max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))])
+    """When anything in `folder` was last written. A parallel fold renames and removes files meanwhile."""
+    times = []
+    for path in (folder, *folder.rglob("*")):
+        try:
+            times.append(path.stat().st_mtime)
+        except FileNotFoundError:
+            times.append(time.time())  # it was there a moment ago: somebody is at work here
+    return max(times)

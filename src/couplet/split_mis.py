@@ -8,7 +8,7 @@ import pandas as pd
 from couplet import paths
 from couplet.console import say
 from couplet.errors import UserError
-from couplet.files import write_csv, write_json
+from couplet.files import read_json, write_csv, write_json
 from couplet.manifest import Manifest, read_manifest
 from couplet.params import SplitParams, load_params
 from couplet.splits.fallback import GROUPED, stratified_folds
@@ -25,10 +25,10 @@ def split_mis() -> None:
     params = load_params()
     manifest = read_manifest()
     groups = groups_to_keep_together(manifest, params.split)
-    fold = choose_test_part(manifest, groups, params.split, params.seed)
+    fold = choose_test_part(manifest, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
     metrics = split_metrics(fold, manifest, splitter)
-    if params.split.group_by == "patient" and metrics["patients_in_two_folds"] != 0:
+    if params.split.group_by == "patient" and metrics["patients_in_two_folds"]:
         raise AssertionError(
             f"{metrics['patients_in_two_folds']} patients are in two folds: nothing was written"
         )
@@ -63,8 +63,11 @@ def groups_to_keep_together(manifest: Manifest, split: SplitParams) -> np.ndarra
     return patients
 
 
-def choose_test_part(manifest: Manifest, groups: np.ndarray, split: SplitParams, seed: int) -> np.ndarray:
+def choose_test_part(manifest: Manifest, split: SplitParams, seed: int) -> np.ndarray:
     """(N,) "test" or "": the data set's own test part, else split.test_fraction of it, stratified.
+
+    Also where the folds are dealt by image (split.group_by: none, as the paper does) the test part is dealt by
+    patient, so that its score does not leak.
 
     Raises:
         UserError: no labelled image is left for the folds, or the fraction gives an empty test part.
@@ -77,6 +80,8 @@ def choose_test_part(manifest: Manifest, groups: np.ndarray, split: SplitParams,
         )
     if not test.any() and split.test_fraction > 0:
         shares = [split.test_fraction, 1 - split.test_fraction]
+        patients = manifest.table["patient_id"].to_numpy()
+        groups = np.where(patients == "", manifest.ids, patients)
         test = stratified_group_parts(manifest.truth, groups, shares, seed) == 0
         n_groups = len(pd.unique(groups))
         if not test.any() or test.all():
@@ -130,7 +135,10 @@ def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> dict[s
     """
     patients = manifest.table["patient_id"].to_numpy()
     rest = fold != "test"
-    known = bool((patients != "").all())
+    # An image without a patient stands for one of its own: then nobody knows who is in two folds.
+    known = bool((patients != "").all()) and "images_without_patient" not in read_json(paths.LABELS).get(
+        "notes", {}
+    )
     return {
         "n_images": len(fold),
         "n_test_images": int((~rest).sum()),

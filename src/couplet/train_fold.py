@@ -16,7 +16,7 @@ from couplet.errors import UserError
 from couplet.files import write_csv, write_json
 from couplet.images.store import ImageStore
 from couplet.manifest import Manifest, read_folds, read_manifest
-from couplet.models.device import resolve_device, resolve_precision
+from couplet.models.device import fix_arithmetic, resolve_device, resolve_precision
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import build_predictor, save_predictor
 from couplet.params import Params, load_params
@@ -27,21 +27,25 @@ from couplet.training.loop import FoldData, Trainer
 def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held out for validation")]) -> None:
     """Train one fold; go on where a killed run stopped."""
     params = load_params()
-    if fold not in params.split.folds:
-        raise UserError(f"fold {fold} is not in split.folds = {params.split.folds}")
-    torch.set_num_threads(params.train.threads)
-    torch.backends.cudnn.deterministic = True
+    params.split.refuse_unknown(fold)
+    fix_arithmetic(params.train.threads)
     device = resolve_device(params.train.device)
     precision = resolve_precision(params.train.precision, device)
     provenance = stage_provenance("train_fold", params)
-    key = provenance.key(fold=fold, device=device.type, precision=precision, torch=torch.__version__)
-
     manifest = read_manifest()
     data = fold_data(manifest, read_folds(manifest), fold)
     predictor = build_predictor(
         params, manifest.labels, (params.seed, fold), cooccurrence_adjacency(data.train_labels)
     )
     predictor.to(device).to(memory_format=torch.channels_last)
+    key = provenance.key(
+        fold=fold,
+        device=device.type,
+        precision=precision,
+        weights=predictor.backbone.weights,
+        torch=torch.__version__,
+        timm=timm.__version__,
+    )
     say(
         f"fold {fold}: {len(data.train_ids)} images to train on, {len(data.val_positions)} to validate, "
         f"{device.type} in {precision}"
@@ -49,7 +53,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     with workspace("train_fold", key) as folder:
         trainer = Trainer(predictor, params, fold, data, precision)
         trainer.run(folder)
-        if stage_provenance("train_fold", load_params()) != provenance:
+        if provenance.differs_from(stage_provenance("train_fold", load_params())):
             raise UserError(
                 f"params.yaml, the data or the code changed while fold {fold} was training, so nothing was "
                 "written: undo the change and run `dvc repro` again to take over the finished run"

@@ -122,7 +122,7 @@ def test_rows_that_repeat_an_image_and_disagree_are_errors(data, put, error, row
         ("\nb.png", "\n", "row 3, column 'filename': the cell is empty"),
         ("0.0,1.0", "oops,1.0", "row 4, column 'Edema': 'oops' is not a label, but most cells of that column are: "),
         ("b.png", "d.png", "row 3, column 'filename': images/d.png is not in"),
-        ("b.png", "../b.png", "row 3, column 'filename': 'images/../b.png' is not a path inside the data folder"),
+        ("b.png", "../b.png", "row 3, column 'filename': '../b.png' is not a path inside the data folder"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_table(data, put, error, old, new, expected):

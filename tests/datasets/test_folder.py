@@ -84,7 +84,21 @@ def test_what_is_no_image_file_is_named(put, raw, tmp_path, error):
     put(".a.jpg")
     assert ".a.jpg is hidden" in error(check_images, raw, paths(".a.jpg"), where)
     (raw / "broken.jpg").symlink_to("nothing.jpg")
-    assert f"broken.jpg is not in {raw}" in error(check_images, raw, paths("broken.jpg"), where)
+    assert error(check_images, raw, paths("broken.jpg"), where) == (
+        f"{where(2)}: broken.jpg is a link to something that is not there: mend the link or put the file there"
+    )
+    (raw / "circle.jpg").symlink_to("circle.jpg")
+    assert "circle.jpg is a link that leads to itself: mend" in error(
+        check_images, raw, paths("circle.jpg"), where
+    )
+
+
+def test_a_name_that_is_there_in_another_spelling_is_shown(put, raw, error):
+    put("images/Ü (1).JPG")
+    assert error(check_images, raw, paths("images/u\u0308(1).jpg"), where) == (
+        f"{where(2)}: images/u\u0308(1).jpg is not in {raw}, but 'images/Ü (1).JPG' is: "
+        "write it exactly so, or rename the file"
+    )
 
 
 def test_images_behind_a_link_that_leaves_are_refused(raw, tmp_path, error):

@@ -182,7 +182,7 @@ def test_missing_images_are_named_with_their_table(division_b, error):
         ("jpg,3,1", "jpg,,1", "row 2, column 'Patient_ID': the cell is empty"),
         ("jpg,3,1", "jpg,3,", "row 2, column 'Study': the cell is empty"),
         ("AP,0,1", "AP,2,1", "row 2, column 'Atelectasis': '2' is not a label"),
-        ("00000003_001_001.jpg", "../x.jpg", "row 2, column 'Image_name': 'train2/../x.jpg' is not a path inside"),
+        ("00000003_001_001.jpg", "../x.jpg", "row 2, column 'Image_name': '../x.jpg' is not a path inside"),
         ("Patient_ID", "Patient", "row 1: column 'Patient_ID' is missing"),
     ],
 )  # fmt: skip

@@ -25,7 +25,7 @@ def test_unknown_source_and_unknown_settings_are_named(raw, error):
         "unknown key data.source_args.x for data.source: chexpert: nothing is allowed here"
     )
     assert error(read_dataset, "nih", raw, {"no_finding": "yes"}) == (
-        "data.source_args.no_finding = 'yes' is not allowed: it should be a valid boolean"
+        "data.source_args.no_finding = 'yes' is not allowed: it should be true or false"
     )
     assert error(read_dataset, "grand_xray_slam", raw, {"division": "C"}) == (
         "data.source_args.division = 'C' is not allowed: it should be 'auto', 'A' or 'B'"

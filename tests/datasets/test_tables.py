@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
+from couplet.datasets import csv_text
 from couplet.datasets.tables import find_table, read_table, resolve_unknown
 
 
@@ -34,6 +35,21 @@ def test_gzip_is_read_and_a_broken_one_is_named(raw, error):
     assert read_table(raw / "t.csv.gz").cells["id"].tolist() == ["x"]
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\nx\n")[:-6])
     assert "t.csv.gz cannot be read" in error(read_table, raw / "t.csv.gz")
+
+
+def test_a_packed_table_is_not_unpacked_beyond_the_limit(raw, error, monkeypatch):
+    monkeypatch.setattr(csv_text, "MAX_BYTES", 1000)
+    (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\n" + b"x\n" * 10**6))
+    assert error(read_table, raw / "t.csv.gz") == (
+        f"{raw}/t.csv.gz has more than 1000 bytes: it is no label table, take it away"
+    )
+
+
+def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put, error):
+    path = put("t.csv", 'id\na\n"b\nc\nd\n')
+    assert error(read_table, path) == (
+        f"{path}, row 3: not valid CSV (unexpected end of data): mend its quotation marks"
+    )
 
 
 @pytest.mark.parametrize(

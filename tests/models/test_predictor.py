@@ -200,7 +200,7 @@ def test_a_config_that_is_not_ours_is_named(tmp_path):
     params = settings()
     save_fold(tmp_path, params, build_predictor(params, LABELS, 42))
     write_json(tmp_path / "config.json", {"labels": LABELS})
-    assert "config.json lacks labels or params" in failure(tmp_path)
+    assert "config.json: 'params' is missing or of another kind" in failure(tmp_path)
     changed = params.as_dict()
     changed["model"]["heda"] = "linear"
     write_json(tmp_path / "config.json", {"labels": LABELS, "params": changed})

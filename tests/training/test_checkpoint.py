@@ -72,3 +72,16 @@ def test_damage_is_noticed_and_said(
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["state-1.safetensors", "best-0.safetensors", "checkpoint.json"])
+def test_after_damage_the_next_checkpoint_is_whole_again(tmp_path: Path, name: str) -> None:
+    """A damaged file of the same version must not be taken over as unchanged."""
+    save(tmp_path, 1)
+    data = bytearray((tmp_path / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / name).write_bytes(data)
+    assert load_checkpoint(tmp_path) is None
+    save(tmp_path, 1)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint is not None and checkpoint.progress["step"] == 1

@@ -138,6 +138,82 @@ def test_a_resumed_run_equals_a_straight_one(
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+def test_the_second_papers_steps_fall_at_the_start_of_their_epochs_in_both_groups(
+    data: FoldData, tmp_path: Path
+) -> None:
+    recipe = {
+        "optimizer__name": "sgd",
+        "optimizer__lr": 0.05,
+        "optimizer__backbone_lr_factor": 0.1,
+        "schedule__name": "step",
+        "schedule__epochs": 4,
+        "schedule__milestones": [2, 3],
+        "refiner__enabled": False,
+        "train__patience": 4,
+    }
+    run, rates = trainer(data, settings(model__head="db_dgcn", **recipe)), []
+    run.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append([group["lr"] for group in optimizer.param_groups])
+    )
+    run.run(tmp_path)
+    per_epoch = N_TRAIN // 8
+    expected = [rate for rate in (0.05, 0.05, 0.005, 0.0005) for _ in range(per_epoch)]
+    assert rates == [pytest.approx([0.1 * rate, rate]) for rate in expected]  # backbone, head
+    assert [row["lr"] for row in run.progress.history] == pytest.approx(expected[::per_epoch])
+
+
+PARTS = {"attention.class_maps.weight", "static_adjacency", "main.update.weight", "auxiliary.update.weight"}
+
+
+@pytest.mark.parametrize(
+    ("option", "still"),
+    [
+        ({"beta": 0.0}, {"auxiliary.update.weight"}),
+        ({"beta": 1.0}, {"static_adjacency", "main.update.weight"}),
+        ({"omega": 0.0, "normalize": False}, set()),  # a normalised map of one place is always 1
+        ({"omega": 1.0}, PARTS - {"attention.class_maps.weight"}),
+        ({"pool": "mean"}, set()),
+        ({"pool": "lse"}, set()),
+        ({"normalize": False}, set()),
+        ({"share_dynamic": True}, {"auxiliary.update.weight"}),  # not there: it is the main branch's
+        ({"static_init": "random"}, set()),
+        ({"static_trainable": False}, {"static_adjacency"}),
+    ],
+)
+def test_every_option_of_the_second_papers_head_trains_the_parts_it_should(
+    data: FoldData, tmp_path: Path, option: dict[str, Any], still: set[str]
+) -> None:
+    head_args = settings().as_dict()["model"]["head_args"] | option
+    changes = {"model__head_args": head_args, "schedule__epochs": 2, "optimizer__weight_decay": 0.0}
+    run = trainer(data, settings(model__head="db_dgcn", **changes))
+    before = {key: value.clone() for key, value in run.predictor.head.state_dict().items()}
+    run.run(tmp_path)
+    after = run.predictor.head.state_dict()
+    assert run.progress.skipped == 0 and all(bool(value.isfinite().all()) for value in after.values())
+    moved = {key for key in PARTS & after.keys() if not torch.equal(before[key], after[key])}
+    assert moved == PARTS - still
+
+
+@pytest.mark.parametrize("bound", [0.01, 1e6])
+def test_the_gradient_norm_is_bounded_over_all_parameters_together(
+    data: FoldData, tmp_path: Path, bound: float
+) -> None:
+    changes = {"optimizer__name": "sgd", "optimizer__max_grad_norm": bound, "schedule__epochs": 2}
+    run, norms = trainer(data, settings(model__head="db_dgcn", **changes)), []
+
+    def measure(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        squares = [float(g.double().square().sum()) for g in gradients if g is not None]
+        norms.append(sum(squares) ** 0.5)
+
+    run.optimizer.register_step_pre_hook(measure)
+    run.run(tmp_path)
+    if bound < 1:
+        assert norms == pytest.approx([bound] * len(norms), rel=1e-3)
+    else:
+        assert all(0.01 < norm < bound for norm in norms), "a bound out of reach changes nothing"
+
+
 def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
     """Make the loss of some batches, counted from 0, not a number, and poison BatchNorm as an overflow does."""
     loss, calls = run.loss, [0]
@@ -172,6 +248,30 @@ def test_too_many_skipped_in_a_row_stop_with_one_line(data: FoldData, tmp_path: 
         UserError, match=r"fold 0: 4 batches in a row gave a loss or gradient that is not finite"
     ):
         run.run(tmp_path)
+
+
+def test_a_run_that_learned_nothing_is_refused_with_its_count(data: FoldData, tmp_path: Path) -> None:
+    run = trainer(data, settings())
+    with_bad_batches(run, lambda batch: True)
+    with pytest.raises(
+        UserError, match=r"fold 0: all 9 batches gave a loss or gradient that is not finite, so nothing"
+    ):
+        run.run(tmp_path)
+
+
+def test_a_model_that_diverged_is_no_epoch_to_choose(data: FoldData, tmp_path: Path) -> None:
+    run = trainer(data, settings(optimizer__lr=1e30))
+    with pytest.raises(
+        UserError,
+        match=r"fold 0: after epoch 1 36 of 36 validation probabilities are not finite \(\d batches were",
+    ):
+        run.run(tmp_path)
+
+
+def test_without_a_refiner_the_mean_coupling_is_unknown_and_not_0(data: FoldData, tmp_path: Path) -> None:
+    run = trainer(data, settings(refiner__enabled=False, schedule__epochs=2))
+    run.run(tmp_path)
+    assert [row["mean_abs_coupling"] for row in run.progress.history] == [None, None]
 
 
 def with_aucs(run: Trainer, aucs: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pandas import DataFrame, Series
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from couplet.errors import UserError
+from couplet.params import what_is_wrong
 
 # The columns of Dataset.table before the labels.
 META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")
@@ -58,7 +59,7 @@ class Dataset:
                 f"label {clash[0]!r} has the name of another column of the manifest: rename that label"
             )
         if not (self.table["part"] == "train").any():
-            raise UserError("the data set has no training images: every image is in the test part")
+            raise UserError("the data set has no training images: every image is in the test part, move some")
 
     @property
     def test_labelled(self) -> bool:
@@ -115,12 +116,9 @@ def parse_settings(model: type[SettingsT], source: str, source_args: dict[str, A
     try:
         return model.model_validate(source_args)
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem: dict[str, Any] = dict(error.errors()[0])
         key = ".".join(str(part) for part in problem["loc"])
-        expected = problem["msg"].removeprefix("Input should be ")
-        raise UserError(
-            f"data.source_args.{key} = {problem['input']!r} is not allowed: it should be {expected}"
-        ) from None
+        raise UserError(f"data.source_args.{key} {what_is_wrong(problem)}") from None
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
+from couplet.datasets.names import check_names
 from couplet.errors import UserError
 
 YEARS = (2014, 2017)
@@ -80,7 +81,7 @@ def _read_instances(path: Path) -> dict[str, list[dict[str, Any]]]:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is not there: put both instance files of one year there") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): download it again") from None
     for section, fields in keys.items():
         entries = content.get(section) if isinstance(content, dict) else None
@@ -101,6 +102,13 @@ def _categories(path: Path, entries: list[dict[str, Any]]) -> dict[int, str]:
     names = {entry["id"]: entry["name"] for entry in sorted(entries, key=lambda entry: entry["id"])}
     if len(names) < len(entries) or len(set(names.values())) < len(entries):
         raise UserError(f"{path}: two categories share an id or a name: give each its own")
+    place = partial("{}, category id {}".format, path)
+    for number, name in names.items():
+        if name != name.strip() or not name:
+            raise UserError(
+                f"{place(number)}: the name {name!r} is empty or begins or ends with a space: mend it"
+            )
+    check_names(Series(names, dtype=str), place)
     return names
 
 
@@ -115,7 +123,9 @@ def _images(
     files = Series({image["id"]: image["file_name"] for image in content["images"]}, dtype=str)
     if len(files) < len(content["images"]):
         raise UserError(f"{path}: two images share an id: give each its own")
-    check_paths(files, partial("{}, image id {}".format, path))
+    place = partial("{}, image id {}".format, path)
+    check_names(files, place)
+    check_paths(files, place)
     marks = {(annotation["image_id"], annotation["category_id"]) for annotation in content["annotations"]}
     columns = {number: column for column, number in enumerate(categories)}
     rows = {number: row for row, number in enumerate(files.index)}
@@ -127,6 +137,8 @@ def _images(
         values[rows[image], columns[category]] = 1
     labels = DataFrame(values, index=Index(files.index, name="image"), columns=list(categories.values()))
     labels = labels[labels.any(axis=1)]
+    if labels.empty:
+        raise UserError(f"{path}: no image has an annotation: use COCO's own instances_*.json")
     files = files[labels.index]
     names = files.map(lambda file: PurePosixPath(file).name)
     for number in names.index[names.duplicated()][:1]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pandas import DataFrame, Series
 from pydantic import Field
 
+from couplet.console import say
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.tables import LABEL_VALUES, Table, find_table, read_table
@@ -56,7 +57,10 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         )
     labels = _label_columns(table, args, set(columns.values()))
 
+    table.say_unread({*labels, *columns.values()})
+
     names = table.filled(image).str.removeprefix("./")
+    check_paths(names, table.place(image))
     paths = _image_folder(folder, args, names) + names
     if check_files:
         check_images(folder, paths, table.place(image))
@@ -73,8 +77,13 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         path=paths,
     )
     merged = _merge_repeats(images, labels, table, image)
-    repeats = len(images) - len(merged)
-    return Dataset(labels=labels, table=merged, notes={"repeated_rows": repeats} if repeats else {})
+    notes = {"repeated_rows": len(images) - len(merged)}
+    if not columns["patient"]:
+        say(
+            f"{table.path.name}: no patient column, each image counts as its own patient: scores may be too good"
+        )
+        notes["images_without_patient"] = len(merged)
+    return Dataset(labels=labels, table=merged, notes={name: n for name, n in notes.items() if n})
 
 
 def _table_path(folder: Path, args: Args) -> Path:

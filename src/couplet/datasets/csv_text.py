@@ -9,7 +9,13 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pandas import Series
+
+from couplet.datasets.names import check_names
 from couplet.errors import UserError
+
+# The largest published table, unpacked, is a tenth of this. A packed file of a megabyte can hold a gigabyte.
+MAX_BYTES = 2**30
 
 
 def read_header(path: Path) -> list[str]:
@@ -24,13 +30,16 @@ def read_header(path: Path) -> list[str]:
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line in the file, stripped cells) of each row, the header first, empty lines left out."""
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES} bytes: it is no label table, take it away")
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path} is not there: docs/datasets.md shows the layout") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): restore the file") from None
+        problem = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({problem}): restore the file") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -38,8 +47,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             "save the table as CSV in UTF-8"
         ) from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    before = 0
     try:
-        before = 0
         for row in reader:
             # A quoted cell may go over several lines: a row is named by its first.
             line, before = before + 1, reader.line_num
@@ -47,12 +56,12 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield line, [cell.strip() for cell in row]
     except csv.Error as error:
         raise UserError(
-            f"{path}, row {reader.line_num}: not valid CSV ({error}): mend its quotation marks"
+            f"{path}, row {before + 1}: not valid CSV ({error}): mend its quotation marks"
         ) from None
 
 
 def check_header(path: Path, header: list[str]) -> list[str]:
-    """Return `header`, or raise a UserError if it is empty, not comma-separated or has a name twice."""
+    """Return `header`, or raise a UserError if it is empty, not comma-separated, or has a bad name or one twice."""
     if not header:
         raise UserError(f"{path} is empty: check that the file is complete")
     if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
@@ -62,4 +71,5 @@ def check_header(path: Path, header: list[str]) -> list[str]:
         # Nameless columns (a trailing comma, an unnamed index) may repeat: they are not read.
         if name and header.count(name) > 1:
             raise UserError(f"{path}, row 1: column {name!r} is there twice: rename or remove one of them")
+    check_names(Series(header, dtype=str), lambda _: f"{path}, row 1")
     return header

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -29,7 +31,8 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
     """Yield (posix path relative to `root`, entry) of every regular file, in no particular order.
 
     Hidden files and folders are left out, and so is what is no file. Links are followed as long as they stay
-    inside `root`; one that leaves it comes with None instead of its entry. `root` itself may be a link.
+    inside `root`; one that leaves it comes with None instead of its entry, one that leads to itself not at
+    all. `root` itself may be a link.
 
     Args:
         root: the folder.
@@ -49,6 +52,8 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
                 continue
             path, real = prefix + entry.name, f"{chain[-1]}/{entry.name}"
             if entry.is_symlink():
+                if _is_circle(Path(entry.path)):
+                    continue
                 real = str(Path(entry.path).resolve())
                 if not _inside(real, top):
                     yield path, None
@@ -58,6 +63,15 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
             # A link to a folder that is being walked already would never end.
             elif entry.is_dir() and not any(_inside(step, real) for step in chain):
                 pending.append((f"{path}/", entry.path, (*chain, real)))
+
+
+def _is_circle(path: Path) -> bool:
+    """Whether a link leads to itself, which is nowhere."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -79,14 +93,19 @@ def check_images(folder: Path, paths: Series, where: Callable[[int], str]) -> No
     found = {path for path, entry in walk(folder, set(paths.str.partition("/")[0])) if entry is not None}
     missing = paths[~paths.isin(found)]
     if len(missing):
-        state, remedy = _why_missing(folder, missing.iloc[0])
+        state, remedy = _why_missing(folder, missing.iloc[0], found)
         count = f" ({len(missing)} images are missing)" if len(missing) > 1 else ""
         raise UserError(f"{where(missing.index[0])}: {missing.iloc[0]} {state}{count}: {remedy}")
 
 
+def _plain(path: str) -> str:
+    # What file systems and editors confuse: upper and lower case, spaces, the two ways to write an accent.
+    return unicodedata.normalize("NFC", path).casefold().replace(" ", "")
+
+
 def check_paths(paths: Series, where: Callable[[int], str]) -> None:
     """Raise a UserError for the first path that could lead out of the raw folder, whatever lies there."""
-    unsafe = paths[paths.str.contains(_UNSAFE)]
+    unsafe = paths[paths.str.contains(_UNSAFE)] if len(paths) else paths
     if len(unsafe):
         raise UserError(
             f"{where(unsafe.index[0])}: {unsafe.iloc[0]!r} is not a path inside the data folder: "
@@ -94,14 +113,20 @@ def check_paths(paths: Series, where: Callable[[int], str]) -> None:
         )
 
 
-def _why_missing(folder: Path, path: str) -> tuple[str, str]:
+def _why_missing(folder: Path, path: str, found: set[str]) -> tuple[str, str]:
     image = folder / path
     if any(part.startswith(".") for part in path.split("/")):
         return "is hidden", "names that start with a dot are not read, rename it"
+    if _is_circle(image):
+        return "is a link that leads to itself", "mend the link or put the file there"
     if not _inside(str(image.resolve()), str(folder.resolve())):
         return "leaves the data folder through a link", f"link the whole data set as {folder} instead"
     if image.is_dir():
         return "is a folder, not an image", "put the image file there"
     if image.exists():
         return "is not a regular file", "put the image file there"
+    if image.is_symlink():
+        return "is a link to something that is not there", "mend the link or put the file there"
+    if alike := sorted(other for other in found if _plain(other) == _plain(path)):
+        return f"is not in {folder}, but {alike[0]!r} is", "write it exactly so, or rename the file"
     return f"is not in {folder}", "put the file there or take the row out of the table"

@@ -14,7 +14,7 @@ from pandas import DataFrame, Series
 from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
-from couplet.datasets.folder import check_images
+from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.tables import Table, find_table, read_table
 from couplet.errors import UserError
 
@@ -48,6 +48,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read one division: labelled training images, and the test images where they are listed."""
     number = _division_number(folder, args)
     train = read_table(_train_table(folder, number), (*PEOPLE, *LABELS))
+    train.say_unread((*PEOPLE, *LABELS))
     parts = [_labelled_images(train, "train", _image_folder(folder, "train", number))]
     if check_files:
         check_images(folder, parts[0].set_index("row")["path"], train.place(ID))
@@ -59,6 +60,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     listing = sample or answers
     if listing is not None:
         names = listing.unique(ID)
+        check_paths(names, listing.place(ID))
         for row in names.index[names.isin(parts[0]["image_id"])][:1]:
             raise UserError(
                 f"{listing.where(row, ID)}: {names[row]!r} is also a training image of {train.path.name}: "
@@ -121,6 +123,7 @@ def _optional(path: Path) -> Table | None:
 
 def _labelled_images(table: Table, part: str, images: str) -> DataFrame:
     names = table.unique(ID)
+    check_paths(names, table.place(ID))
     if "Patient_ID" in table.columns:
         patient, study = table.filled("Patient_ID"), table.filled("Study")
         study_id = patient + "_" + study

@@ -208,7 +208,10 @@ def _size_and_md5(path: Path) -> tuple[int, str]:
 def _read_summary(source: str) -> dict[str, Any]:
     if not paths.INVENTORY.exists():
         raise UserError(f"{paths.INVENTORY} is not there: {RESCAN}")
-    summary = read_json(paths.INVENTORY)
+    try:
+        summary = read_json(paths.INVENTORY)
+    except UserError:
+        raise UserError(f"{paths.INVENTORY} is not valid JSON: restore it from git, or {RESCAN}") from None
     kinds = {"source": str, "files": int, "bytes": int, "digest": str}
     if not isinstance(summary, dict) or {key: type(value) for key, value in summary.items()} != kinds:
         raise UserError(f"{paths.INVENTORY} is not an inventory (keys: {', '.join(kinds)}): {RESCAN}")

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame, Index, Series
 
+from couplet.console import say
 from couplet.datasets.base import suggest
 from couplet.datasets.csv_text import check_header, read_header, read_rows
+from couplet.datasets.names import check_names
 from couplet.errors import UserError
 
 LABEL_VALUES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "-1": -1.0, "-1.0": -1.0, "": np.nan}
@@ -41,6 +43,11 @@ class Table:
         """`where` for one column, as the image checks take it."""
         return partial(self.where, column=column)
 
+    def say_unread(self, used: Collection[str]) -> None:
+        """Say which columns are not `used`: a label must not go missing in silence."""
+        if left := [name for name in self.columns if name not in used]:
+            say(f"{self.path.name}: columns that are not read: {', '.join(left)}")
+
     def require(self, columns: Collection[str], remedy: str = "add it to the header") -> None:
         """Raise a UserError unless every one of `columns` is in the header."""
         if missing := [name for name in columns if name not in self.columns]:
@@ -51,12 +58,15 @@ class Table:
             )
 
     def text(self, column: str) -> Series:
-        """A column's text, empty cells included; all empty where the table does not have it."""
-        return self.cells[column] if column in self.columns else Series("", index=self.cells.index, dtype=str)
+        """A column of names (see `check_names`), empty cells included; all empty if the table does not have it."""
+        if column not in self.columns:
+            return Series("", index=self.cells.index, dtype=str)
+        check_names(self.cells[column], self.place(column))
+        return self.cells[column]
 
     def filled(self, column: str) -> Series:
-        """A column in which no cell may be empty."""
-        values = self.cells[column]
+        """A column of names in which no cell may be empty."""
+        values = self.text(column)
         for row in values.index[values == ""][:1]:
             raise UserError(f"{self.where(row, column)}: the cell is empty: fill it or take the row out")
         return values
@@ -114,7 +124,11 @@ def read_table(path: Path, required: Collection[str] = ()) -> Table:
         cells.append(row[: len(header)])
     if not cells:
         raise UserError(f"{path} has no rows below its header: check that the file is complete")
-    named = {name: column for name, column in zip(header, zip(*cells, strict=True), strict=True) if name}
+    columns = list(zip(header, zip(*cells, strict=True), strict=True))
+    for position, (name, column) in enumerate(columns, start=1):
+        if not name and any(column):
+            say(f"{path.name}: column {position} has no name and is not read")
+    named = {name: column for name, column in columns if name}
     table = Table(path, DataFrame(named, index=Index(lines, name="line"), dtype=str))
     table.require(required)
     return table

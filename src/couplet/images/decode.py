@@ -22,6 +22,8 @@ from PIL import Image, features
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 # From here on Pillow refuses by itself; from half of it on it would warn, on every worker's stderr.
 MAX_PIXELS = 178_956_970
+# More than an image of that many pixels takes, uncompressed and with 16 bits a channel: such a file is not opened.
+MAX_BYTES = 2**30
 # Bits per sample that detectors and their exports use; see `_to_eight_bits`.
 DEPTHS = (8, 10, 12, 14, 16)
 

@@ -29,8 +29,8 @@ import numpy as np
 
 from couplet import paths
 from couplet.errors import UserError
-from couplet.files import read_json, write_json
-from couplet.images.decode import UnreadableImage, decode_bytes, fingerprint
+from couplet.files import naming, read_json, write_json
+from couplet.images.decode import MAX_BYTES, UnreadableImage, decode_bytes, fingerprint
 from couplet.images.store import shard_name
 from couplet.manifest import SHARD_STRIDE
 
@@ -143,7 +143,7 @@ def _write(file: Path, decoded: Iterator[Decoded], shape: tuple[int, int, int]) 
     """Write one shard image by image; it counts as finished once its JSON is there, with its digest."""
     temporary = file.with_suffix(".tmp")
     results: list[Shape | str] = []
-    with temporary.open("wb") as shard:
+    with naming(file), temporary.open("wb") as shard:
         _write_header(shard, 0, shape)
         body = shard.tell()
         for item in decoded:
@@ -251,6 +251,8 @@ def _start_worker() -> None:
 def _decode_as_listed(raw: Path, size: int, channels: int, image: RawImage) -> Decoded:
     """Decode one file, or say why not; its bytes are read once, and must be those of the inventory."""
     path = raw / image.path
+    if image.size > MAX_BYTES:
+        return f"the file has more than {MAX_BYTES} bytes"
     try:
         content = path.read_bytes()
     except OSError as error:

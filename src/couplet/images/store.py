@@ -13,8 +13,8 @@ import numpy as np
 
 from couplet import paths
 from couplet.errors import UserError
-from couplet.files import read_json
-from couplet.manifest import SHARD_STRIDE, read_table
+from couplet.files import RESTORE, read_record
+from couplet.manifest import SHARD_STRIDE, read_table, store_positions
 
 
 def shard_name(index: int) -> str:
@@ -45,15 +45,19 @@ class ImageStore:
     """
 
     def __init__(self, folder: Path = paths.PREPARED) -> None:
-        layout = read_json(folder / paths.LABELS.name)["image"]
-        self.channels: int = layout["channels"]
-        self.size: int = layout["store_size"]
-        rows = read_table(folder / paths.MANIFEST.name)["shard"].to_numpy(dtype=np.int64)
+        layout = read_record(folder / paths.LABELS.name, image=dict)["image"]
+        self.channels: int = layout.get("channels", 0)
+        self.size: int = layout.get("store_size", 0)
+        manifest = folder / paths.MANIFEST.name
+        positions = store_positions(read_table(manifest, required=("shard", "row")), manifest)
+        sizes = np.bincount(positions // SHARD_STRIDE)
+        if (positions % SHARD_STRIDE >= sizes[positions // SHARD_STRIDE]).any():
+            raise UserError(f"{manifest}: its rows do not number the images of a shard: {RESTORE}")
         self._shards = [
             _open(folder / shard_name(index), (int(n), self.channels, self.size, self.size))
-            for index, n in enumerate(np.bincount(rows))
+            for index, n in enumerate(sizes)
         ]
-        self.n_images = len(rows)
+        self.n_images = len(positions)
 
     def read(self, positions: np.ndarray) -> np.ndarray:
         """Copy images out of the shards.

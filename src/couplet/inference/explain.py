@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from couplet import paths
-from couplet.files import read_json
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
+from couplet.inference.fold import load_for_prediction
 from couplet.manifest import Manifest
-from couplet.models.device import autocast, resolve_device, resolve_precision
+from couplet.models.device import autocast
 from couplet.models.graph_heads import DualBranchDynamicGCN
-from couplet.models.predictor import load_predictor, normalisation
+from couplet.models.predictor import normalisation
 from couplet.params import Params
 
 N_IMAGES = 6
@@ -35,11 +35,8 @@ def explain_with_fold(
     if params.model.head != "db_dgcn" or not len(rows):
         return None
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
-    device = resolve_device(params.train.device)
-    precision = resolve_precision(read_json(paths.model_dir(fold) / "config.json")["precision"], device)
-    predictor = load_predictor(paths.model_dir(fold), manifest.labels)
-    predictor.to(device).to(memory_format=torch.channels_last)
-    head = predictor.head
+    predictor, precision = load_for_prediction(fold, params, manifest)
+    head, device = predictor.head, next(predictor.parameters()).device
     if not isinstance(head, DualBranchDynamicGCN):
         raise TypeError(f"model.head is db_dgcn, but fold {fold} has {type(head).__name__}")
     images = ImageStore(paths.PREPARED).read(manifest.positions[rows])

@@ -9,7 +9,7 @@ from couplet.console import progress
 from couplet.images.feed import image_batches
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
-from couplet.models.device import autocast
+from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 
 
@@ -28,18 +28,25 @@ def predict_probabilities(
     """Probabilities (N, L) float32 of the images at `positions` in the store.
 
     With `tta` an image and its mirror image are each refined and put through the sigmoid, and the two
-    PROBABILITIES are averaged (paper 1, "Evaluation"), not the logits.
+    PROBABILITIES are averaged (paper 1, "Evaluation"), not the logits. NaN where a logit is not finite.
     """
     predictor.eval()
     device = next(predictor.parameters()).device
     mean, std = normalisation(predictor.backbone)
     steps = -(-len(positions) // batch_size)
     chunks = []
-    for stored in progress(image_batches(store, positions, batch_size, device), description, steps):
-        images = evaluation_view(stored, size, mean, std).contiguous(memory_format=torch.channels_last)
-        with autocast(device, precision):
-            probabilities = predictor(images).sigmoid()
-            if tta:
-                probabilities = (probabilities + predictor(images.flip(-1)).sigmoid()) / 2
-        chunks.append(probabilities)
+    batches = progress(image_batches(store, positions, batch_size, device), description, steps)
+    with explained_out_of_memory("inference.batch_size"):
+        for stored in batches:
+            images = evaluation_view(stored, size, mean, std).contiguous(memory_format=torch.channels_last)
+            with autocast(device, precision):
+                probabilities = _probabilities(predictor(images))
+                if tta:
+                    probabilities = (probabilities + _probabilities(predictor(images.flip(-1)))) / 2
+            chunks.append(probabilities)
     return torch.cat(chunks).float().cpu().numpy()
+
+
+def _probabilities(logits: torch.Tensor) -> torch.Tensor:
+    # An infinite logit is an overflow, and no certainty: the sigmoid alone would make it a plain 0 or 1.
+    return logits.sigmoid().masked_fill(~logits.isfinite(), float("nan"))

@@ -132,7 +132,7 @@ def _build(model: ModelParams, arguments: dict[str, Any]) -> nn.Module:
         given = f" with model.backbone_args = {model.backbone_args}" if model.backbone_args else ""
         raise UserError(
             f"timm cannot build model.backbone = {model.backbone}{given} for model.head = {model.head}: "
-            f"{_one_line(error)}"
+            f"{_one_line(error)}: correct model.backbone_args or model.head"
         ) from None
 
 

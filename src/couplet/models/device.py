@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 from couplet.errors import UserError
+
+
+def fix_arithmetic(threads: int) -> None:
+    """Make results repeat: a fixed number of threads, deterministic kernels, no TF32 behind float32's back.
+
+    The head and the loss are promised float32; on newer GPUs convolutions would silently keep 10 bits of it.
+    (`couplet.launch` sets what must be in the environment before torch starts.)
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@contextmanager
+def explained_out_of_memory(setting: str) -> Iterator[None]:
+    """Turn a GPU that is full into one line that names the setting to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ")[0]
+        raise UserError(f"{reason}: lower {setting} or image.size, or use a smaller backbone") from None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -28,12 +52,16 @@ def resolve_precision(name: str, device: torch.device) -> str:
     `auto` is bf16 where the device has it in hardware, fp16 on older GPUs, float32 on other CPUs.
 
     Raises:
-        UserError: fp16 is asked for on a CPU.
+        UserError: fp16 is asked for on a CPU, or the name is unknown.
     """
     if name == "fp16" and device.type == "cpu":
         raise UserError("train.precision = 'fp16' needs a GPU: set it to auto, bf16 or float32")
-    if name != "auto":
+    if name in ("bf16", "fp16", "float32"):
         return name
+    if name != "auto":
+        raise UserError(
+            f"precision {name!r} is not known: it should be auto, bf16, fp16 or float32 (in config.json too)"
+        )
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     # Without these instructions a CPU only emulates bf16, slower than float32.

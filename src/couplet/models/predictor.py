@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from couplet import paths
 from couplet.errors import UserError
-from couplet.files import read_json, write_bytes
+from couplet.files import read_record, write_bytes
 from couplet.models.backbone import Backbone, create_backbone, normalisation
 from couplet.models.graph_heads import DualBranchDynamicGCN
 from couplet.models.heads import LinearHead, MaxPoolHead
@@ -127,19 +126,21 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
 
 
 def _read_config(path: Path) -> tuple[list[str], ModelParams, RefinerParams, int]:
-    config: dict[str, Any] = read_json(path)
+    config = read_record(path, labels=list, params=dict)
     try:
         settings = config["params"]
         model = ModelParams.model_validate(settings["model"] | {"pretrained": False})
         refiner = RefinerParams.model_validate(settings["refiner"])
         return [str(label) for label in config["labels"]], model, refiner, int(settings["image"]["size"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} lacks labels or params ({error}): run `dvc repro` to train again") from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise UserError(
             f"{path}: {where}: {problem['msg']}: run `dvc repro` to train again with this version's settings"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} lacks settings, or holds odd ones ({error}): run `dvc repro` to train again"
         ) from None
 
 

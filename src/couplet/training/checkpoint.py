@@ -55,9 +55,18 @@ def save_checkpoint(folder: Path, progress: dict[str, Any], groups: dict[str, tu
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read the last checkpoint; None, after saying so, if there is none or if it is damaged."""
+    """Read the last checkpoint; None if there is none, or if it is damaged: that is said, and it is removed."""
     if not (folder / INDEX).exists():
         return None
+    checkpoint = _read(folder)
+    if checkpoint is None:
+        # Else the next checkpoint would take over a damaged file of the same version.
+        for path in (folder / INDEX, *folder.glob("*.safetensors")):
+            path.unlink(missing_ok=True)
+    return checkpoint
+
+
+def _read(folder: Path) -> Checkpoint | None:
     index = _read_index(folder)
     if index is None:
         say(f"{folder / INDEX} is damaged: starting afresh")

@@ -24,7 +24,7 @@ from couplet.images.feed import image_batches
 from couplet.images.store import ImageStore
 from couplet.images.views import N_DRAWS, training_view
 from couplet.inference.predict import predict_probabilities
-from couplet.models.device import autocast
+from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.params import Params
 from couplet.training.checkpoint import Tensors, load_checkpoint, save_checkpoint
@@ -32,6 +32,8 @@ from couplet.training.ema import EMA
 from couplet.training.losses import build_loss
 from couplet.training.optimizer import build_optimizer, set_learning_rate
 from couplet.training.schedule import learning_rate_factor
+
+REMEDY = "lower optimizer.lr or optimizer.max_grad_norm, or set train.precision to float32"
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,17 @@ class Trainer:
         """Train to the last epoch or until patience ends, going on from a checkpoint in `folder`."""
         self._resume(folder)
         while not self._finished():
-            self._train_epoch(folder)
+            with explained_out_of_memory("train.batch_size"):
+                self._train_epoch(folder)
             self._validate()
             self.progress.epoch += 1
             self.progress.batch = 0
             self._save(folder)
+        if self.progress.skipped and not self.progress.steps:
+            raise UserError(
+                f"fold {self.fold}: all {self.progress.skipped} batches gave a loss or gradient that is not finite, "
+                f"so nothing was learned: {REMEDY}"
+            )
 
     def _finished(self) -> bool:
         waited = self.progress.epoch - 1 - self.progress.best_epoch
@@ -133,7 +141,7 @@ class Trainer:
         targets = torch.from_numpy(self.data.train_labels[rows]).to(self.device, non_blocking=True)
         before = [buffer.clone() for buffer in self.buffers]
         torch.manual_seed(_dropout_seed(params.seed, self.fold, state.epoch, state.batch))
-        set_learning_rate(self.optimizer, self._learning_rate_factor())
+        set_learning_rate(self.optimizer, self._learning_rate_factor(state.steps))
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
             logits = self.predictor(images.contiguous(memory_format=torch.channels_last))
@@ -144,12 +152,20 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.predictor.parameters(), params.optimizer.max_grad_norm)
         finite = bool(torch.isfinite(loss.detach()) & torch.isfinite(norm))
+        # fp16 begins with a scale that is too large, on purpose: such a batch says nothing about the training.
+        calibrating = (
+            self.precision == "fp16" and bool(torch.isfinite(loss.detach())) and self.scaler.get_scale() > 1
+        )
         if finite:
             self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._count(finite, loss, before)
+        if finite or not calibrating:
+            self._count(finite, loss)
+        if not finite:
+            # The forward pass of a batch that overflowed has also poisoned BatchNorm's running statistics.
+            torch._foreach_copy_(self.buffers, before)
 
-    def _count(self, finite: bool, loss: torch.Tensor, before: list[torch.Tensor]) -> None:
+    def _count(self, finite: bool, loss: torch.Tensor) -> None:
         state = self.progress
         if finite:
             state.steps += 1
@@ -159,20 +175,17 @@ class Trainer:
             if self.ema is not None:
                 self.ema.update(self.predictor)
             return
-        # The forward pass of a batch that overflowed has also poisoned BatchNorm's running statistics.
-        torch._foreach_copy_(self.buffers, before)
         state.skipped += 1
         state.skipped_in_epoch += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > self.params.train.max_skipped_in_a_row:
             raise UserError(
                 f"fold {self.fold}: {state.skipped_in_a_row} batches in a row gave a loss or gradient that is not "
-                f"finite (epoch {state.epoch + 1}, batch {state.batch + 1}): lower optimizer.lr or "
-                "optimizer.max_grad_norm, or set train.precision to float32"
+                f"finite (epoch {state.epoch + 1}, batch {state.batch + 1}): {REMEDY}"
             )
 
-    def _learning_rate_factor(self) -> float:
-        return learning_rate_factor(self.params.schedule, self.progress.steps, self.batches_per_epoch)
+    def _learning_rate_factor(self, step: int) -> float:
+        return learning_rate_factor(self.params.schedule, step, self.batches_per_epoch)
 
     def _validate(self) -> None:
         """Validation macro-AUC of the averaged weights, without TTA; the best epoch is kept (ties: the earlier)."""
@@ -183,8 +196,8 @@ class Trainer:
                 self.best = {key: tensor.clone() for key, tensor in self.predictor.state_dict().items()}
         self._record(auc, mean_coupling)
 
-    def _score(self) -> tuple[float, float]:
-        """Validation macro-AUC, and the mean of |A| off the diagonal, of the weights as they are."""
+    def _score(self) -> tuple[float, float | None]:
+        """Validation macro-AUC, and the mean of |A| off the diagonal (None: there is none), of the weights now."""
         data = self.data
         probabilities = predict_probabilities(
             self.predictor,
@@ -196,6 +209,13 @@ class Trainer:
             precision=self.precision,
             description=f"fold {self.fold}, validation",
         )
+        broken = int((~np.isfinite(probabilities)).sum())
+        if broken:
+            raise UserError(
+                f"fold {self.fold}: after epoch {self.progress.epoch + 1} {broken} of {probabilities.size} validation "
+                f"probabilities are not finite ({self.progress.skipped} batches were skipped): the training "
+                f"diverged, {REMEDY}"
+            )
         auc, _ = macro_auc(data.val_labels, probabilities)
         if math.isnan(auc):
             raise UserError(
@@ -204,18 +224,20 @@ class Trainer:
             )
         refiner = self.predictor.refiner
         cells = len(data.val_labels[0]) * (len(data.val_labels[0]) - 1)
-        return auc, refiner.l1().item() / cells if refiner is not None and cells else 0.0
+        return auc, refiner.l1().item() / cells if refiner is not None and cells else None
 
-    def _record(self, auc: float, mean_coupling: float) -> None:
+    def _record(self, auc: float, mean_coupling: float | None) -> None:
         """One row of the history, and one line for whoever watches."""
         state = self.progress
         mean_loss = state.loss_sum / state.loss_batches if state.loss_batches else None
+        # Of the epoch's last step: steps counts what is done, so it already names the next epoch's first.
+        lr = self.params.optimizer.lr * self._learning_rate_factor(max(state.steps - 1, 0))
         state.history.append(
             {
                 "epoch": state.epoch + 1,
                 "train_loss": mean_loss,
                 "val_auc_macro": auc,
-                "lr": self.params.optimizer.lr * self._learning_rate_factor(),
+                "lr": lr,
                 "mean_abs_coupling": mean_coupling,
                 "skipped_batches": state.skipped_in_epoch,
             }
@@ -231,7 +253,9 @@ class Trainer:
     def _save(self, folder: Path) -> None:
         state = self.progress
         state.scaler = self.scaler.state_dict()
-        groups = {"state": (f"{state.epoch}.{state.batch}", self._tensors())}
+        groups: dict[str, tuple[str, Tensors]] = {}
+        if not self._finished():  # what was needed to go on is then most of a gigabyte for nothing
+            groups["state"] = (f"{state.epoch}.{state.batch}", self._tensors())
         if self.best:
             groups["best"] = (f"{state.best_epoch}", self.best)
         save_checkpoint(folder, asdict(state), groups)
@@ -242,6 +266,9 @@ class Trainer:
             return
         self.progress = Progress(**checkpoint.progress)
         self.best = checkpoint.groups.get("best", {})
+        if self._finished():
+            say(f"fold {self.fold}: going on from its finished run")
+            return
         self._load_tensors(checkpoint.groups["state"])
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)

@@ -1,0 +1,156 @@
+"""The `couplet` command: the six stages, and what is done by hand around `dvc repro`."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Annotated
+
+import typer
+
+from couplet import paths
+from couplet.console import say, stage
+from couplet.files import read_record, write_text
+from couplet.launch import fix_threads, run_app
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Train, compare and explain multi-label image classifiers with learned label couplings.",
+)
+Fold = Annotated[int, typer.Argument(help="number of the fold, from split.folds")]
+
+# Every command imports what it runs when it runs: `couplet check` must not wait for torch.
+
+
+@app.command("prepare")
+def prepare_command() -> None:
+    """Stage 1: decode the raw images into the packed store."""
+    fix_threads()
+    from couplet.prepare import prepare
+
+    stage(prepare)()
+
+
+@app.command("split-mis")
+def split_mis_command() -> None:
+    """Stage 2: stratified folds, grouped by patient."""
+    fix_threads()
+    from couplet.split_mis import split_mis
+
+    stage(split_mis)()
+
+
+@app.command("train-fold")
+def train_fold_command(fold: Fold) -> None:
+    """Stage 3: train one fold."""
+    fix_threads()
+    from couplet.train_fold import train_fold
+
+    stage(train_fold)(fold)
+
+
+@app.command("evaluate-fold")
+def evaluate_fold_command(fold: Fold) -> None:
+    """Stage 4: predict and score one fold's held-out images."""
+    fix_threads()
+    from couplet.evaluate_fold import evaluate_fold
+
+    stage(evaluate_fold)(fold)
+
+
+@app.command("ensemble-predict")
+def ensemble_predict_command() -> None:
+    """Stage 5: the fold ensemble on the test images."""
+    fix_threads()
+    from couplet.ensemble_predict import ensemble_predict
+
+    stage(ensemble_predict)()
+
+
+@app.command("report")
+def report_command() -> None:
+    """Stage 6: figures and the HTML page."""
+    fix_threads()
+    from couplet.report import report
+
+    stage(report)()
+
+
+@app.command("scan")
+@stage
+def scan_command() -> None:
+    """Take the inventory of data/raw/<source>; run it whenever the raw files change."""
+    from couplet.datasets.inventory import scan_source
+    from couplet.params import load_params
+
+    scan_source(load_params().data.source)
+
+
+@app.command("preset")
+@stage
+def preset_command(
+    name: Annotated[str | None, typer.Argument(help="a file in presets/; without it they are listed")] = None,
+) -> None:
+    """Write params.yaml from the schema's defaults and presets/NAME.yaml."""
+    from couplet.presets import load_preset, params_yaml, preset_names
+
+    if name is None:
+        return say("\n".join(preset_names()))
+    params = load_preset(name)
+    source = params.data.source
+    scanned = paths.INVENTORY.exists() and read_record(paths.INVENTORY, source=str)["source"] == source
+    write_text(paths.PARAMS, params_yaml(params))
+    say(f"{paths.PARAMS} now holds the preset {name} and nothing else; `dvc params diff` shows what changed")
+    if not scanned:
+        where = "" if source == "phantom" else f" once {paths.raw_source(source)} is there (docs/datasets.md)"
+        say(f"next: `couplet scan`{where}, because {paths.INVENTORY} describes another data set")
+
+
+@app.command("check")
+@stage
+def check_command() -> None:
+    """Validate params.yaml and say what differs from its preset."""
+    from couplet.params import load_params
+    from couplet.presets import differences_from_preset
+
+    params = load_params()
+    differences = differences_from_preset(params)
+    for key, theirs, ours in differences:
+        say(f"{key}: {ours} (preset {params.preset}: {theirs})")
+    say(f"{paths.PARAMS} is valid: preset {params.preset}, {len(differences)} settings differ from it")
+
+
+@app.command("prune")
+@stage
+def prune_command() -> None:
+    """Remove outputs of folds that split.folds no longer lists, and old scratch."""
+    from couplet.params import load_params
+    from couplet.scratch import collect
+    from couplet.stale import stale_fold_outputs
+
+    folds = load_params().split.folds
+    for path in stale_fold_outputs(folds):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        say(f"removed {path}")
+    for parent in sorted(paths.scratch_root().glob("*/")):
+        collect(parent)
+    say(f"folds kept: {', '.join(map(str, folds))}")
+
+
+@app.command("recover")
+@stage
+def recover_command() -> None:
+    """Mend dvc.lock and DVC's own locks where a killed DVC left them half-written."""
+    from couplet.recover import recover
+
+    recover()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command on `arguments`, or on the command line's."""
+    run_app(app, arguments, "couplet")
+
+
+if __name__ == "__main__":
+    main()

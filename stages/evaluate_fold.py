@@ -1,0 +1,16 @@
+"""Launcher of the stage evaluate_fold: this checkout's own code, a fixed number of threads, then the entrypoint."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from couplet.launch import explain_missing_package, fix_threads, run
+
+try:
+    fix_threads()
+    from couplet.evaluate_fold import evaluate_fold
+except ModuleNotFoundError as error:
+    explain_missing_package(error)
+
+if __name__ == "__main__":
+    run(evaluate_fold)

@@ -1,0 +1,145 @@
+"""Documents and presets say what the schema and the files say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from couplet.params import Params, all_keys, flatten, read_yaml
+from couplet.presets import load_preset, preset_names
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+HEAD_OF_PRESET = ("# Expected: ", "# Hardware and time: ", "# Command: couplet preset {name} && ")
+
+
+@pytest.fixture(autouse=True)
+def in_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def table_rows(heading: str) -> list[list[str]]:
+    """Cells of the table below a heading of docs/presets.md, without its two head lines."""
+    text = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    section = re.split(r"^## ", text.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def settings_table() -> dict[str, dict[str, str]]:
+    names = ("key", "default", "allowed", "meaning", "source")
+    return {row[0].strip("`"): dict(zip(names, row, strict=True)) for row in table_rows("Settings")}
+
+
+def in_yaml(text: str, folder: Path) -> Any:
+    """The value of `text` as params.yaml would hold it, read by the schema's own reader."""
+    file = folder / "value.yaml"
+    file.write_text(f"value: {text}\n", encoding="utf-8")
+    return read_yaml(file)["value"]
+
+
+def test_settings_table_lists_the_schemas_keys_in_its_order() -> None:
+    assert list(settings_table()) == all_keys()
+
+
+def test_settings_table_gives_the_schemas_defaults(tmp_path: Path) -> None:
+    documented = {key: in_yaml(row["default"].strip("`"), tmp_path) for key, row in settings_table().items()}
+    assert documented == flatten(Params().as_dict())
+
+
+@pytest.mark.parametrize("key", [key for key in all_keys() if key.split(".")[-1] not in ("source_args",)])
+def test_settings_table_names_every_allowed_choice(key: str) -> None:
+    schema: Any = Params.model_json_schema(by_alias=True)
+    node: Any = schema
+    for name in key.split("."):
+        node = node["properties"][name]
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].split("/")[-1]]
+    choices = node.get("enum", [])
+    listed = [choice.strip() for choice in settings_table()[key]["allowed"].split(",")]
+    if choices:
+        assert listed == [str(choice) for choice in choices]
+
+
+def test_settings_named_anywhere_in_the_documents_exist() -> None:
+    sections = [name for name, value in Params().as_dict().items() if isinstance(value, dict)]
+    named = re.compile(rf"(?<![\w./-])((?:{'|'.join(sections)})(?:\.[a-z_]+)+)(?![\w/(-])")
+    # A section's own files and open mappings share the look of a key: data.source_args.year, split.json.
+    keys = set(all_keys()) | {"model.head_args"}
+    unknown = {
+        f"{path.name}: {name}"
+        for path in [*DOCUMENTS, *PRESETS]
+        if path.name != "bad-inputs.md"  # names settings that do not exist, on purpose
+        for name in named.findall(path.read_text(encoding="utf-8"))
+        if name not in keys and not name.endswith((".json", ".csv", ".py", ".html"))
+        if not name.startswith(("data.source_args.", "data.uncertain.", "model.backbone_args."))
+    }
+    assert unknown == set()
+
+
+def test_presets_table_lists_the_presets() -> None:
+    assert sorted(row[0].strip("`") for row in table_rows("Presets")) == preset_names()
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_preset_loads_and_holds_only_what_differs(path: Path) -> None:
+    preset = flatten(load_preset(path.stem).as_dict())
+    defaults, written = flatten(Params().as_dict()), flatten(read_yaml(path))
+    assert "data.source" in written, "a preset always states its data set"
+    assert [k for k, v in written.items() if defaults[k] == v and k != "data.source"] == []
+    assert {k: preset[k] for k in written} == written
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_preset_begins_with_result_hardware_and_command(path: Path) -> None:
+    comments = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    heads = [line for line in comments if not line.startswith("#  ")]
+    for line, start in zip(heads, HEAD_OF_PRESET, strict=False):
+        assert line.startswith(start.format(name=path.stem)), line
+    assert len(heads) >= len(HEAD_OF_PRESET)
+
+
+def test_coco_presets_differ_only_in_what_they_are_about() -> None:
+    """Presets stand alone, so the shared recipe is written five times: it must stay one recipe."""
+    recipe = flatten(load_preset("db_dgcn").as_dict())
+    about = {
+        "db_dgcn_printed": {"optimizer.lr": 0.5, "optimizer.weight_decay": 1e-3},
+        "add_gcn": {"model.head_args.beta": 0.0, "model.head_args.static_init": "random"},
+        "resnet101_gap": {"model.head": "linear", "model.dropout": 0.0},
+        "resnet101_gmp": {"model.head": "gmp", "model.dropout": 0.0},
+    }
+    for name, expected in about.items():
+        other = flatten(load_preset(name).as_dict())
+        assert {k: v for k, v in other.items() if v != recipe[k]} == {"preset": name, **expected}
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_resolve(path: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *PRESETS], ids=lambda path: path.name)
+def test_documents_name_no_absolute_path(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(
+        r"(?<![\w.:/~$}<-])(?:/(?:home|root|tmp|work|mnt|opt|usr|Users|data)\b[\w./-]*|[A-Z]:\\\w+)", text
+    )
+    assert found == []

@@ -1,0 +1,148 @@
+"""dvc.yaml against the code: what each stage lists is what its launcher imports, and what it reads is tracked."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from couplet import paths
+from couplet.params import Params, all_keys
+
+STAGES = ("prepare", "split_mis", "train_fold", "evaluate_fold", "ensemble_predict", "report")
+TORCH_FREE = ("prepare", "split_mis", "report")
+
+
+@pytest.fixture(scope="module")
+def graph(project_root: Path) -> dict[str, Any]:
+    stages = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in stages.items()}
+
+
+def module_file(root: Path, module: str) -> Path | None:
+    path = root / "src" / Path(*module.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def imported(root: Path, file: Path) -> set[Path]:
+    """Files of this project that `file` imports, anywhere in it: late imports count too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            raise AssertionError(f"{file}: import_module hides an import from this test")
+        found |= {path for module in modules if (path := module_file(root, module)) and "couplet" in module}
+    return found
+
+
+def closure(root: Path, launcher: Path) -> set[str]:
+    seen, left = set(), [launcher]
+    while left:
+        file = left.pop()
+        if file not in seen:
+            seen.add(file)
+            left += imported(root, file)
+    # An __init__.py that only has a docstring cannot change a result.
+    code = {file for file in seen if file.name != "__init__.py" or len(ast.parse(file.read_text()).body) > 1}
+    return {file.relative_to(root).as_posix() for file in code}
+
+
+def listed(root: Path, stage: dict[str, Any]) -> set[str]:
+    """The code files that a stage lists; a folder stands for every file in it."""
+    files = set()
+    for dependency in stage["deps"]:
+        path = root / dependency
+        if dependency.startswith(("src/", "stages/")):
+            assert path.exists(), f"{dependency} is not there"
+            found = [path] if path.is_file() else [p for p in path.rglob("*.py") if p.name != "__init__.py"]
+            files |= {file.relative_to(root).as_posix() for file in found}
+    return {file for file in files if file.endswith(".py")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_lists_the_code_it_imports(project_root: Path, graph: dict[str, Any], stage: str) -> None:
+    needed = closure(project_root, project_root / "stages" / f"{stage}.py")
+    declared = listed(project_root, graph[stage])
+    assert sorted(needed - declared) == [], f"dvc.yaml, {stage}: these are imported but not listed"
+    assert sorted(declared - needed) == [], f"dvc.yaml, {stage}: these are listed but not imported"
+
+
+@pytest.mark.parametrize("stage", TORCH_FREE)
+def test_stages_without_weights_never_import_torch(project_root: Path, stage: str) -> None:
+    for file in closure(project_root, project_root / "stages" / f"{stage}.py"):
+        for node in ast.walk(ast.parse((project_root / file).read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("torch", "timm", "torchvision") for name in names), file
+
+
+def test_stage_names_and_commands(graph: dict[str, Any]) -> None:
+    assert tuple(graph) == STAGES
+    for name, stage in graph.items():
+        fold = " ${item}" if name in ("train_fold", "evaluate_fold") else ""
+        assert stage["cmd"] == f"python stages/{name}.py{fold}"
+
+
+def test_folds_come_from_params(project_root: Path) -> None:
+    stages = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"]
+    for name in ("train_fold", "evaluate_fold"):
+        assert stages[name]["foreach"] == "${split.folds}"
+
+
+def test_tracked_params_exist(graph: dict[str, Any]) -> None:
+    keys = all_keys()
+    for stage in graph.values():
+        for wanted in stage["params"]:
+            if isinstance(wanted, str):
+                assert any(key == wanted or key.startswith(f"{wanted}.") for key in keys), wanted
+    assert graph["report"]["params"] == [{"params.yaml": None}]
+
+
+def test_training_stages_keep_the_run_cache(graph: dict[str, Any]) -> None:
+    """An out with cache: false would make DVC retrain every fold of a repeated experiment."""
+    for stage in graph.values():
+        assert all(isinstance(out, str) for out in stage["outs"])
+
+
+def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
+    outputs = set()
+    for stage in graph.values():
+        for kind in ("outs", "metrics", "plots"):
+            for out in stage.get(kind, []):
+                outputs.add(out if isinstance(out, str) else next(iter(out)))
+    item = "${item}"
+    assert outputs == {
+        paths.PREPARED.as_posix(),
+        paths.FOLDS.as_posix(),
+        paths.SPLIT_METRICS.as_posix(),
+        paths.SPLIT_PLOT.as_posix(),
+        paths.model_dir(item).as_posix(),  # type: ignore[arg-type]
+        paths.fold_predictions(item).as_posix(),  # type: ignore[arg-type]
+        paths.fold_metrics(item).as_posix(),  # type: ignore[arg-type]
+        paths.fold_per_label(item).as_posix(),  # type: ignore[arg-type]
+        paths.fold_history(item).as_posix(),  # type: ignore[arg-type]
+        paths.ENSEMBLE.as_posix(),
+        paths.ENSEMBLE_METRICS.as_posix(),
+        paths.REPORT.as_posix(),
+        paths.FIGURES.as_posix(),
+        paths.COUPLINGS_PLOT.as_posix(),
+    }
+
+
+def test_what_a_fold_is_trained_with_is_what_its_record_says(graph: dict[str, Any]) -> None:
+    """config.json records these sections; each must be tracked by train_fold, or the record could be wrong."""
+    from couplet.train_fold import trained_params
+
+    tracked = graph["train_fold"]["params"]
+    for section in trained_params(Params()):
+        assert section in tracked or any(name.startswith(f"{section}.") for name in tracked), section
