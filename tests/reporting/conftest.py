@@ -94,6 +94,7 @@ def write_project(
             "image": {"store_size": store_size, "channels": channels, "shards": [n_images]},
             "n_images": n_images,
             "n_quarantined": 2,
+            "notes": {"repeated_rows": 4},
             "test_labelled": test and test_labelled,
         },
     )

@@ -96,18 +96,52 @@ def test_montage_of_colour_pictures_is_in_colour() -> None:
     assert page.getpixel((8, 8)) == (200, 0, 0)
 
 
+def test_captions_of_colour_pictures_stay_on_white() -> None:
+    photograph = np.random.default_rng(0).integers(60, 200, (3, 64, 64), dtype=np.uint8)
+    page = opened(pictures.montage([photograph], ["x"], columns=1, side=64)).convert("RGB")
+    assert page.getpixel((60, 64 + pictures.STRIP - 2)) == (255, 255, 255)
+
+
 def test_overlay_is_bright_where_the_map_is() -> None:
     activation = np.zeros((4, 4), dtype=np.float16)
     activation[0, 0] = 5
     mixed = pictures.overlay(np.full((1, 8, 8), 50, dtype=np.uint8), activation, 32)
     assert mixed.shape == (3, 32, 32) and mixed.dtype == np.uint8
     assert mixed[:, 2, 2].sum() > 2 * mixed[:, 28, 28].sum()
-    assert (mixed[:, 28, 28] == 50).all(), "where the map is at its lowest the image is untouched"
+    assert (mixed[:, 28, 28] == 35).all(), "where the map is at its lowest there is only the image, at 70%"
 
 
-def test_graph_is_dark_where_the_weight_is() -> None:
-    drawn = pictures.graph(np.array([[1.0, 0.0], [0.0, 0.5]]), 4).astype(int)
-    assert drawn[:, 0, 0].sum() < drawn[:, 3, 3].sum() < drawn[:, 0, 3].sum()
+def test_a_colour_image_under_its_map_is_grey() -> None:
+    red = np.zeros((3, 8, 8), dtype=np.uint8)
+    red[0] = 200
+    mixed = pictures.overlay(red, np.zeros((2, 2)), 16)  # a map without places: nothing to colour
+    assert len(np.unique(mixed)) == 1 and 0 < mixed[0, 0, 0] < 60
+
+
+def test_montage_captions_may_have_lines() -> None:
+    tile = np.full((1, 8, 8), 10, dtype=np.uint8)
+    page = opened(pictures.montage([tile, tile], ["one", "one\ntwo"], columns=2, side=40))
+    assert page.size[1] == 40 + 2 * pictures.STRIP
+    second = np.asarray(page)[40 + pictures.STRIP :]
+    assert (second[:, :40] == 255).all() and (second[:, 46:] < 255).any()
+
+
+def test_label_graphs_show_links_on_their_own_scale_and_no_diagonal() -> None:
+    strong = np.array([[9.0, 0.5, 0.0], [0.0, 9.0, 0.0], [-0.5, 0.0, 9.0]])
+    with style.house_style():
+        image = opened(matrices.label_graphs(["a", "b", "c"], {"one": strong, "two": 0.01 * strong}))
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    left, side = style.margin(["a", "b", "c"]), 90
+
+    def colour(graph: int, row: int, column: int) -> np.ndarray:
+        x, y = left + graph * (side + 24) + 30 * column + 4, 26 + 30 * row + 4
+        return pixels[round(y * style.SCALE), round(x * style.SCALE)]
+
+    for graph in (0, 1):
+        red, blue, nothing = colour(graph, 0, 1), colour(graph, 2, 0), colour(graph, 0, 2)
+        assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and nothing.min() > 235
+        own = colour(graph, 1, 1)
+        assert np.ptp(own) < 25 and own.max() < 235
 
 
 def test_many_labels_are_limited_to_the_most_frequent(project: Callable[..., Path]) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,8 @@ import pytest
 
 from couplet.errors import UserError
 from couplet.evaluation.intervals import macro_auc_interval
-from couplet.evaluation.metrics import auc_per_label, average_precision_per_label
+from couplet.evaluation.metrics import all_scores, auc_per_label, average_precision_per_label
+from couplet.manifest import read_folds, read_manifest, read_predictions
 from couplet.report import report, spreadsheet_safe
 from couplet.reporting.analysis import fold_agreement, small_share
 from couplet.reporting.headline import facts
@@ -104,7 +104,7 @@ def test_the_first_screen_has_the_headline_numbers(finished: Path, page: str) ->
     for k in range(3):
         auc = json.loads((finished / f"metrics/fold_{k}.json").read_text())["auc_macro"]
         assert f"fold {k} {auc:.4f}" in first
-    assert "Images 240 207 predicted out of fold · 33 test" in first
+    assert "Images 240 207 predicted out of fold · 33 test · repeated rows: 4 Patients" in first
     assert "Patients 80 none has images in two folds" in first
     assert "Quarantined images 2 truncated file …: 2 (1 of them in the test part" in first
     assert "13 of 14 scored no AUC (one class only), left out of every mean: Fracture" in first
@@ -226,10 +226,29 @@ def test_without_a_test_part_the_page_says_so(project: Callable[..., Path]) -> N
 
 
 def test_a_null_metric_is_explained(project: Callable[..., Path]) -> None:
+    """No image of fold 1 has any finding: its AUC and mAP do not exist, and are neither 0 nor 0.5."""
     folder = project(n_images=90)
-    path = folder / "metrics/fold_1.json"
-    metrics = json.loads(path.read_text())
-    path.write_text(json.dumps({**metrics, "auc_macro": None, "map": None}))
+    path = folder / "data/prepared/manifest.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    fold_of = read_folds(read_manifest())
+    table.loc[fold_of == "1", read_manifest().labels] = "0"
+    table.to_csv(path, index=False)
+    manifest = read_manifest()
+    rows = [np.flatnonzero(fold_of == str(fold)) for fold in range(3)]
+    predicted = [
+        read_predictions(
+            folder / f"data/predictions/folds/fold_{k}.csv", manifest.labels, manifest.ids[rows[k]]
+        )
+        for k in range(3)
+    ]
+    everywhere = np.concatenate(rows), np.concatenate(predicted)
+    ensemble = json.loads((folder / "metrics/ensemble.json").read_text())
+    ensemble["oof"] = all_scores(manifest.truth[everywhere[0]], everywhere[1], manifest.labels)
+    (folder / "metrics/ensemble.json").write_text(json.dumps(ensemble))
+    fold_1 = all_scores(manifest.truth[rows[1]], predicted[1], manifest.labels)
+    (folder / "metrics/fold_1.json").write_text(json.dumps(fold_1))
+    assert fold_1["auc_macro"] is None and fold_1["map"] is None and fold_1["cf1"] is None
+
     text = text_of(page_of(folder))
     assert "fold 1 not computable: no label has both classes here" in text
     assert "not computable: no label has a positive here" in text
@@ -251,36 +270,3 @@ def test_shared_patients_raise_attention(project: Callable[..., Path]) -> None:
     fact = next(fact for fact in facts(read_run()) if fact.name == "Patients")
     assert fact.attention
     assert fact.detail.startswith("17 have images in two folds, 0 in folds and test part")
-
-
-def test_the_second_papers_numbers_and_pictures(project: Callable[..., Path]) -> None:
-    changes = {"model.head": "db_dgcn", "loss.name": "bce", "loss.pos_weight": False}
-    folder = project(n_images=90, changes=changes)
-    random, n, n_labels = np.random.default_rng(0), 2, 14
-    probabilities = random.random((n, n_labels))
-    truth = np.zeros((n, n_labels))
-    truth[1, [3, 11]] = 1
-    arrays: dict[str, Any] = {
-        "image": random.integers(0, 255, (n, 1, 24, 24), dtype=np.uint8),
-        "probabilities": probabilities,
-        "labels_true": truth,
-        "maps": random.random((n, n_labels, 6, 6)).astype(np.float16),
-        "adjacency_main": random.random((n, n_labels, n_labels)),
-        "adjacency_auxiliary": random.random((n, n_labels, n_labels)),
-        "static_adjacency": np.eye(n_labels),
-    }
-    np.savez(folder / "data/predictions/ensemble/explanations.npz", **arrays)
-    text = text_of(page_of(folder))
-    assert "DB-DGCN, the second paper 82.9" in text
-    assert "What the graphs see" in text
-    assert "Image 2. Labels: Edema, Pneumonia" in text and "Image 1. Labels: none" in text
-    assert "not calibrated" not in text.split("What the papers leave open")[0]
-    assert (folder / "plots/figures/explanation_01.png").exists()
-
-
-def test_damaged_explanations_are_refused(project: Callable[..., Path]) -> None:
-
-    folder = project(n_images=90)
-    (folder / "data/predictions/ensemble/explanations.npz").write_bytes(b"no archive")
-    with pytest.raises(UserError, match=r"explanations.npz is damaged"):
-        report()

@@ -1,4 +1,4 @@
-"""The second paper's explanations: class activation maps and graphs of a few images, if there are any."""
+"""The second paper's explanations: class activation maps and label graphs of a few images, if there are any."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import numpy as np
 
 from couplet import paths
 from couplet.errors import UserError
-from couplet.reporting import pictures, style
+from couplet.reporting import matrices, pictures, style
 from couplet.reporting.gallery import Picture
 
 FILE = paths.ENSEMBLE / "explanations.npz"
 ARRAYS = ("image", "probabilities", "labels_true", "maps", "adjacency_main", "adjacency_auxiliary")
-SIDE = 200
-TOP = 3
-SHOWN = 12
+SHOWN = 12  # images
+MAPS = 3  # of an image's most probable labels
+SIDE = 254  # of an image, in pixels: it and its maps fill the page's column
+ALL_LABELS = 16  # up to so many labels a graph is shown whole ...
+GRAPH_LABELS = 10  # ... of more labels only the image's most probable ones
+SOURCES = 3  # named in the caption of the graphs
 
 
 def read_explanations(labels: list[str]) -> list[Picture] | None:
-    """One picture per explained image: itself, its TOP labels' maps, its two dynamic graphs, the static one.
+    """Two pictures per explained image: its maps, and its dynamic graphs beside the static one.
 
     Returns None if the run has none (only model.head: db_dgcn writes them).
 
@@ -39,30 +42,60 @@ def read_explanations(labels: list[str]) -> list[Picture] | None:
         raise UserError(f"{FILE} is damaged ({error}): restore it with `dvc checkout`") from None
     if n_labels != len(labels):
         raise UserError(f"{FILE} has {n_labels} labels, {paths.LABELS} has {len(labels)}: run `dvc repro`")
-    return [_explain(arrays, i, labels) for i in range(min(len(arrays["image"]), SHOWN))]
+    shown = range(min(len(arrays["image"]), SHOWN))
+    with style.house_style():
+        return [picture for i in shown for picture in (_maps(arrays, i, labels), _graphs(arrays, i, labels))]
 
 
-def _explain(arrays: dict[str, np.ndarray], i: int, labels: list[str]) -> Picture:
-    tile, probabilities, truth = arrays["image"][i], arrays["probabilities"][i], arrays["labels_true"][i]
-    top = np.argsort(-probabilities, kind="stable")[:TOP]
-    graphs = {
-        "main": arrays["adjacency_main"][i],
-        "auxiliary": arrays["adjacency_auxiliary"][i],
-        "static": arrays["static_adjacency"],
-    }
-    colour = np.repeat(tile, 3, axis=0) if len(tile) == 1 else tile
-    tiles = [
-        colour,
-        *(pictures.overlay(tile, arrays["maps"][i, label], SIDE) for label in top),
-        *(pictures.graph(matrix, SIDE) for matrix in graphs.values()),
-    ]
-    captions = [
-        "image",
-        *(f"{style.short(labels[label], 16)} {probabilities[label]:.2f}" for label in top),
-        *(f"{name}, 0 to {matrix.max():.2f}" for name, matrix in graphs.items()),
-    ]
+def _maps(arrays: dict[str, np.ndarray], i: int, labels: list[str]) -> Picture:
+    """The image and, over it, where its most probable labels were found."""
+    tile, probabilities, truth = (arrays[name][i] for name in ("image", "probabilities", "labels_true"))
+    top = np.argsort(-probabilities, kind="stable")[:MAPS]
     there = [label for label, value in zip(labels, truth, strict=True) if value == 1]
+    tiles, captions = [np.repeat(tile, 3, axis=0) if len(tile) == 1 else tile], ["image\n"]
+    for label in top:
+        heat = arrays["maps"][i, label]
+        tiles.append(pictures.overlay(tile, heat, SIDE))
+        low, high = float(heat.min()), float(heat.max())
+        digits = 1 if high - low >= 1 else 2
+        span = f"map {low:.{digits}f} to {high:.{digits}f}" if heat.size > 1 else f"1 × 1 map, {low:.2f}"
+        name = f"{style.short(labels[label], 19)} {probabilities[label]:.2f}"
+        captions.append(f"{name}\n{_verdict(truth[label])}, {span.replace('-', '−')}")
     known = np.isfinite(truth.astype(np.float64)).any()
-    caption = f"Labels: {', '.join(there) or 'none'}" if known else "Labels: hidden"
+    caption = f"Labels: {', '.join(there) or 'none'}." if known else "Labels: hidden."
     picture = pictures.montage(tiles, captions, len(tiles), SIDE)
-    return Picture(f"explanation_{i:02d}", picture, f"Image {i + 1}", caption, 1)
+    return Picture(f"explanation_{i:02d}_maps", picture, f"Image {i + 1}", caption, 1)
+
+
+def _verdict(truth: float) -> str:
+    return "not known" if np.isnan(truth) else "present" if truth == 1 else "absent"
+
+
+def _graphs(arrays: dict[str, np.ndarray], i: int, labels: list[str]) -> Picture:
+    """The image's two dynamic graphs and the static one, over the labels that matter for it."""
+    order = np.argsort(-arrays["probabilities"][i], kind="stable")
+    every = len(labels) <= ALL_LABELS
+    shown = np.arange(len(labels)) if every else order[:GRAPH_LABELS]
+    graphs = {
+        "Dynamic graph, main branch": arrays["adjacency_main"][i],
+        "Dynamic graph, auxiliary branch": arrays["adjacency_auxiliary"][i],
+        "Static graph": arrays["static_adjacency"],
+    }
+    drawn = matrices.label_graphs(
+        [labels[label] for label in shown],
+        {title: graph[np.ix_(shown, shown)].astype(np.float64) for title, graph in graphs.items()},
+    )
+    names = ("main", "auxiliary", "static")
+    strongest = "; ".join(
+        f"{name}: {_sources(graph[order[0]], int(order[0]), labels)}"
+        for name, graph in zip(names, graphs.values(), strict=True)
+    )
+    which = "" if every else f"Its {len(shown)} most probable labels. "
+    caption = f"{which}Strongest sources of {labels[order[0]]}, of all {len(labels)} labels: {strongest}."
+    return Picture(f"explanation_{i:02d}_graphs", drawn, f"Image {i + 1}, label graphs", caption)
+
+
+def _sources(weights: np.ndarray, target: int, labels: list[str]) -> str:
+    """The labels that a target takes most from, itself left out: "chair 0.97, cup 0.95"."""
+    others = [label for label in np.argsort(-weights, kind="stable") if label != target][:SOURCES]
+    return ", ".join(f"{labels[i]} {weights[i]:.2f}" for i in others if weights[i] >= 0.005) or "none"

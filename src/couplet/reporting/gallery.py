@@ -123,9 +123,11 @@ def _predicted(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def _training(run: Run) -> Picture:
+    weights = "averaged (EMA) weights" if run.params.ema.enabled else "weights after that epoch"
     caption = (
-        "One point per epoch; the validation AUC is that of the averaged (EMA) weights without flip "
-        "augmentation, on the fold’s own images. The ringed epoch is the one that was kept."
+        f"One point per epoch; the validation AUC is that of the {weights} without flip augmentation, on the fold’s "
+        "own images; the learning rate that of the epoch’s last step (head and refiner). The ringed epoch is the one "
+        "that was kept."
     )
     return Picture("training", figures.training_curves(run.folds), "Training curves", caption)
 

@@ -42,6 +42,7 @@ def _images(run: Run) -> Fact:
         parts.append(f"{only_training:,} for training only")
     if n_test:
         parts.append(f"{n_test:,} test" + ("" if run.test_labelled else ", labels hidden"))
+    parts += [f"{name.replace('_', ' ')}: {count:,}" for name, count in run.notes.items()]
     return Fact("Images", f"{len(run.fold_of):,}", " · ".join(parts))
 
 

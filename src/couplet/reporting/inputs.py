@@ -11,14 +11,33 @@ import pandas as pd
 from couplet import paths
 from couplet.errors import UserError
 from couplet.evaluation.metrics import auc_per_label, macro_auc
-from couplet.files import read_json
-from couplet.manifest import Manifest, read_folds, read_manifest, read_predictions, read_table
+from couplet.files import RESTORE, read_record
+from couplet.manifest import Manifest, numbers, read_folds, read_manifest, read_predictions, read_table
 from couplet.params import Params, flatten, load_params
 from couplet.presets import differences_from_preset, preset_names
 from couplet.stale import refuse_stale_folds
 
 # What the folds of one run must share, with the word that the error uses.
 SHARED = {"labels": "labels", "params": "settings", "data": "data", "code": "code", "weights": "weights"}
+
+# What the report reads of each file, and of which kind it must be (`object`: may be null).
+CONFIG: dict[str, type] = {
+    **dict.fromkeys(("fold", "best_epoch", "epochs_run", "skipped_batches", "n_parameters"), int),
+    **dict.fromkeys(("device", "precision", "code", "weights"), str),
+    **dict.fromkeys(("params", "data", "versions"), dict),
+    "labels": list,
+    "val_auc_macro": float,
+}
+SCORES: dict[str, type] = {"auc_macro": object, "top3": dict, "n_images": int, "labels_skipped": list}
+SPLIT: dict[str, type] = {
+    **dict.fromkeys(
+        ("n_patients", "patients_in_two_folds", "patients_in_train_and_test", "splitter"), object
+    ),
+    **dict.fromkeys(("label_distribution_deviation", "label_pair_distribution_deviation"), object),
+    "n_images": int,
+}
+HISTORY = ("epoch", "train_loss", "val_auc_macro", "lr", "mean_abs_coupling")
+QUARANTINE = ("image_id", "part", "path", "reason")
 
 
 @dataclass(frozen=True)
@@ -45,10 +64,11 @@ class Run:
     manifest: Manifest
     fold_of: np.ndarray  # (N,) text: "0" ... "test", or "train" with split.holdout
     quarantine: pd.DataFrame
+    notes: dict[str, int]  # what the data set's own rules count, for example images without annotations
     split: dict[str, Any]  # metrics/split.json
     folds: list[FoldRun]
     oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
-    oof_probabilities: np.ndarray  # (n, L), each by the one model that never saw the image
+    oof_probabilities: np.ndarray  # (n, L), each by the one model that was not trained on the image
     ensemble: dict[str, Any]  # metrics/ensemble.json
     test_rows: np.ndarray  # (m,) positions in the manifest
     test_by_fold: np.ndarray  # (K, m, L)
@@ -93,7 +113,7 @@ def read_run() -> Run:
     Raises:
         UserError: a file is missing or does not fit the others; a fold is left over from another run; the
             folds' records differ in settings, data, code or labels; params.yaml is not what the folds were
-            trained with; metrics/ensemble.json is not of these predictions.
+            trained with; the metrics are not of these predictions.
     """
     params = load_params()
     refuse_stale_folds(params.split.folds)
@@ -118,12 +138,13 @@ def read_run() -> Run:
         differences=differences_from_preset(params) if params.preset in preset_names() else None,
         manifest=manifest,
         fold_of=fold_of,
-        quarantine=read_table(paths.QUARANTINE, ("image_id", "part", "path", "reason")),
-        split=read_json(paths.SPLIT_METRICS),
+        quarantine=read_table(paths.QUARANTINE, QUARANTINE, QUARANTINE),
+        notes=read_record(paths.LABELS, notes=dict)["notes"],
+        split=read_record(paths.SPLIT_METRICS, **SPLIT),
         folds=folds,
         oof_rows=oof_rows[order],
         oof_probabilities=np.concatenate([fold.probabilities for fold in folds])[order],
-        ensemble=read_json(paths.ENSEMBLE_METRICS),
+        ensemble=_read_ensemble(),
         test_rows=test_rows,
         test_by_fold=np.stack(by_fold),
         test_probabilities=mean,
@@ -161,20 +182,32 @@ def refuse_other_params(params: Params, config: dict[str, Any]) -> None:
 
 
 def refuse_other_metrics(run: Run) -> None:
-    """Raise UserError if metrics/ensemble.json does not belong to the predictions that are here."""
+    """Raise UserError if a metrics file or the ensemble does not belong to the predictions that are here."""
     parts = {
         "oof": (run.oof_rows, run.oof_probabilities),
         "test": (run.test_rows, run.test_probabilities),
     }
-    for part, metrics in run.ensemble.items():
-        rows, probabilities = parts[part]
+    scored = [(paths.fold_metrics(f.fold), "", f.metrics, f.rows, f.probabilities) for f in run.folds]
+    scored += [
+        (paths.ENSEMBLE_METRICS, f"{part}.", metrics, *parts[part]) for part, metrics in run.ensemble.items()
+    ]
+    for path, prefix, metrics, rows, probabilities in scored:
+        if metrics["n_images"] != len(rows):
+            raise UserError(
+                f"{path}: {prefix}n_images is {metrics['n_images']}, but {len(rows)} images were predicted: "
+                "run `dvc repro`"
+            )
         found, _ = macro_auc(run.truth[rows], probabilities)
         written = np.nan if metrics["auc_macro"] is None else metrics["auc_macro"]
         if not np.isclose(found, written, rtol=0, atol=1e-4, equal_nan=True):
             raise UserError(
-                f"{paths.ENSEMBLE_METRICS}: {part}.auc_macro is {written}, but the predictions give {found:.4f}: "
+                f"{path}: {prefix}auc_macro is {metrics['auc_macro']}, but the predictions give {found:.4f}: "
                 "run `dvc repro`"
             )
+    if not np.allclose(run.test_by_fold.mean(axis=0), run.test_probabilities, rtol=0, atol=1e-5):
+        raise UserError(
+            f"{paths.ENSEMBLE / 'test.csv'} is not the mean of the folds beside it: run `dvc repro`"
+        )
 
 
 def _first_difference(key: str, mine: Any, theirs: Any) -> str:
@@ -190,7 +223,7 @@ def _first_difference(key: str, mine: Any, theirs: Any) -> str:
 
 def _read_fold(fold: int, manifest: Manifest, fold_of: np.ndarray) -> FoldRun:
     folder = paths.model_dir(fold)
-    config = read_json(folder / "config.json")
+    config = read_record(folder / "config.json", **CONFIG)
     if config["labels"] != manifest.labels:
         raise UserError(f"{folder}/config.json has other labels than {paths.LABELS}: run `dvc repro`")
     rows = np.flatnonzero(fold_of == str(fold))
@@ -198,9 +231,9 @@ def _read_fold(fold: int, manifest: Manifest, fold_of: np.ndarray) -> FoldRun:
     return FoldRun(
         fold=fold,
         config=config,
-        metrics=read_json(paths.fold_metrics(fold)),
+        metrics=read_record(paths.fold_metrics(fold), **SCORES),
         auc=auc_per_label(manifest.truth[rows], probabilities),
-        history=read_table(folder / "history.csv", ()).apply(pd.to_numeric, errors="coerce"),
+        history=read_table(folder / "history.csv", (), HISTORY).apply(pd.to_numeric, errors="coerce"),
         couplings=_read_couplings(fold, manifest.labels),
         rows=rows,
         probabilities=probabilities,
@@ -212,4 +245,13 @@ def _read_couplings(fold: int, labels: list[str]) -> np.ndarray | None:
     table = read_table(path, ("source",))
     if list(table.columns) != ["source", *labels] or list(table["source"]) not in ([], labels):
         raise UserError(f"{path} has other labels than {paths.LABELS}: run `dvc repro`")
-    return table[labels].to_numpy(np.float64) if len(table) else None
+    return numbers(table[labels], path) if len(table) else None
+
+
+def _read_ensemble() -> dict[str, Any]:
+    content = read_record(paths.ENSEMBLE_METRICS, oof=dict)
+    for part, scores in content.items():
+        for key, kind in SCORES.items():
+            if part not in ("oof", "test") or not isinstance(scores.get(key), kind):
+                raise UserError(f"{paths.ENSEMBLE_METRICS}: {part}.{key} is missing or not ours: {RESTORE}")
+    return content

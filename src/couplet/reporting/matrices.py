@@ -1,9 +1,9 @@
-"""The report's label by label matrices as PNG bytes: correlations and couplings (paper 1, Figs. 5 and 7)."""
+"""The report's label by label matrices as PNG bytes: correlations, couplings and the second paper's graphs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -83,6 +83,48 @@ def coupling_matrix(labels: Sequence[str], couplings: np.ndarray) -> bytes:
         False
     )
     return style.to_png(figure)
+
+
+def label_graphs(labels: Sequence[str], graphs: Mapping[str, np.ndarray]) -> bytes:
+    """The second paper's graphs side by side over the same labels; rows are targets, columns sources.
+
+    Each graph has its own symmetric colour scale, which ends at its largest weight between two labels: a label's
+    weight for itself, about 1 in the static graph, would leave nothing to see of the links. So the diagonal is
+    grey, with its values.
+
+    Args:
+        labels: L names.
+        graphs: (L, L) by title.
+    """
+    n = len(labels)
+    left, below = style.margin(labels), style.margin(labels)
+    side = min((style.FULL_WIDTH - left - 24 * len(graphs)) / len(graphs), 30 * n)
+    figure = style.new_figure(style.FULL_WIDTH, side + below + 26)
+    for number, (title, matrix) in enumerate(graphs.items()):
+        axes = style.place(figure, left + number * (side + 24), 26, side, side)
+        links = np.where(np.eye(n, dtype=bool), np.nan, matrix)
+        limit = float(np.nanmax(np.abs(links), initial=0.0)) or 1.0
+        _heat(axes, links, limit, nothing=style.RULE)
+        _write_weights(axes, matrix, limit, size=min(7.4, 0.3 * side / n))
+        style.label_ticks(axes, labels, x=True, y=number == 0)
+        axes.set_title(title, pad=7)
+    return style.to_png(figure)
+
+
+def _write_weights(axes: Axes, matrix: np.ndarray, limit: float, size: float) -> None:
+    """Hundredths in every cell, which fit where decimals would not, "·" for 0; the diagonal in the muted colour."""
+    for (i, j), value in np.ndenumerate(matrix):
+        text = f"{100 * value:.0f}".replace("-", "−")
+        strong, own = abs(value) > 0.6 * limit, i == j
+        axes.text(
+            j,
+            i,
+            text if abs(value) >= 0.005 else "·",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=style.MUTED if own else "white" if strong else style.INK,
+        )
 
 
 def _heat(

@@ -77,6 +77,7 @@ def render(run: Run, gallery: Gallery, explanations: list[Picture] | None) -> st
         left_open_1=published.LEFT_OPEN_1,
         left_open_2=published.LEFT_OPEN_2,
         score_names=[*tables.SCORES.values(), *tables.TOP3.values()],
+        top3_names=list(tables.TOP3.values()),
         score_rows=tables.score_rows(run),
         label_rows=label_rows,
         forest=[forest(row, axis_start(label_rows)) for row in label_rows],

@@ -21,7 +21,7 @@ SCORES = {
     "or": "OR",
     "of1": "OF1",
 }
-TOP3 = {"cf1": "CF1 top 3", "of1": "OF1 top 3"}
+TOP3 = {key: name for key, name in SCORES.items() if key not in ("auc_macro", "map")}
 
 
 class Score(NamedTuple):

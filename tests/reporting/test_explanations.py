@@ -1,0 +1,161 @@
+"""The second paper's explanations in the report: which maps and graphs are shown, and what is said of them."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from couplet.errors import UserError
+from couplet.report import report
+from couplet.reporting.explanations import FILE, read_explanations
+
+SECOND_PAPER = {"model.head": "db_dgcn", "loss.name": "bce", "loss.pos_weight": False}
+
+
+def explanations(n_labels: int, channels: int = 1) -> dict[str, Any]:
+    """Two images; the second has labels 3 and 11, the last label is unknown for it."""
+    random, n = np.random.default_rng(0), 2
+    truth = np.zeros((n, n_labels), dtype=np.float32)
+    truth[1, [3, 11]], truth[1, -1] = 1, np.nan
+    return {
+        "image": random.integers(0, 255, (n, channels, 24, 24), dtype=np.uint8),
+        "probabilities": 0.8 * random.random((n, n_labels)).astype(np.float32),
+        "labels_true": truth,
+        "maps": random.random((n, n_labels, 6, 6)).astype(np.float16) - 1,
+        "adjacency_main": 0.5 * random.random((n, n_labels, n_labels)),
+        "adjacency_auxiliary": 0.5 * random.random((n, n_labels, n_labels)),
+        "static_adjacency": np.eye(n_labels),
+    }
+
+
+def write(folder: Path, arrays: dict[str, Any]) -> None:
+    (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / FILE, **arrays)
+
+
+def text_of(page: str) -> str:
+    page = re.sub(r"<style>.*?</style>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def test_the_page_has_the_second_papers_numbers_and_pictures(project: Callable[..., Path]) -> None:
+    folder = project(n_images=90, changes=SECOND_PAPER)
+    write(folder, explanations(14))
+    report()
+    page = (folder / "plots/report.html").read_text()
+    text = text_of(page)
+    assert "DB-DGCN, the second paper 82.9" in text
+    assert "What fold 0’s model made of 2 images of the test part" in text
+    assert "Labels: Edema, Pneumonia." in text and "Labels: none." in text
+    assert "(max over positions)" in text and "started from the labels that occur together" in text
+    assert "not calibrated" not in text.split("What the papers leave open")[0]
+    section = page[page.index('id="explanations"') : page.index('id="folds"')]
+    assert section.count("data:image/png;base64,") == 4
+    names = sorted(path.stem for path in (folder / "plots/figures").glob("explanation_*"))
+    assert names == [f"explanation_{i:02d}_{kind}" for i in (0, 1) for kind in ("graphs", "maps")]
+
+
+def test_other_heads_have_none(project: Callable[..., Path]) -> None:
+    project(n_images=90)
+    assert read_explanations([f"label {i}" for i in range(14)]) is None
+
+
+def test_up_to_16_labels_the_graphs_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = explanations(14)
+    arrays["probabilities"][0, 5] = 0.97
+    arrays["adjacency_main"][0, 5, [2, 9, 5]] = [0.81, 0.92, 0.99]
+    arrays["adjacency_auxiliary"][0, 5, [0, 1, 2]] = [0.7, 0.6, 0.9]
+    arrays["static_adjacency"][5, 7] = 0.12
+    write(tmp_path, arrays)
+    pictures = read_explanations([f"L{i}" for i in range(14)])
+    assert pictures is not None
+    assert [picture.title for picture in pictures[:2]] == ["Image 1", "Image 1, label graphs"]
+    caption = pictures[1].caption
+    assert caption.startswith("Strongest sources of L5, of all 14 labels: main: L9 0.92, L2 0.81, L")
+    assert "; auxiliary: L2 0.90, L0 0.70, L1 0.60; static: L7 0.12." in caption
+
+
+def test_of_many_labels_the_graphs_show_the_images_most_probable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = explanations(80, channels=3)
+    arrays["probabilities"][1] = np.linspace(0.01, 0.9, 80)
+    write(tmp_path, arrays)
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "couplet.reporting.matrices.label_graphs",
+        lambda labels, graphs: seen.append((labels, graphs)) or png(10, 10),
+    )
+    labels = [f"L{i}" for i in range(80)]
+    pictures = read_explanations(labels)
+    assert pictures is not None
+    shown, graphs = seen[1]
+    assert shown == [f"L{i}" for i in range(79, 69, -1)]
+    assert list(graphs) == ["Dynamic graph, main branch", "Dynamic graph, auxiliary branch", "Static graph"]
+    main = arrays["adjacency_main"][1]
+    assert graphs["Dynamic graph, main branch"][0, 3] == main[79, 76]  # rows targets, columns sources
+    assert pictures[3].caption.startswith("Its 10 most probable labels. Strongest sources of L79, of all 80")
+    assert pictures[3].caption.endswith("static: none.")
+
+
+def test_maps_are_of_the_most_probable_labels_with_verdict_and_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = explanations(14, channels=3)
+    arrays["probabilities"][1, [13, 3, 6]] = [0.99, 0.95, 0.91]
+    arrays["maps"][1, 3] = np.linspace(-4, 2, 36).reshape(6, 6)
+    write(tmp_path, arrays)
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "couplet.reporting.pictures.montage",
+        lambda tiles, captions, *rest: seen.append((tiles, captions)) or png(10, 10),
+    )
+    read_explanations([f"L{i}" for i in range(14)])
+    tiles, captions = seen[1]
+    np.testing.assert_array_equal(tiles[0], arrays["image"][1])
+    assert captions[2] == "L3 0.95\npresent, map −4.0 to 2.0"
+    assert [caption.split(",")[0] for caption in captions[1:]] == [
+        "L13 0.99\nnot known",
+        "L3 0.95\npresent",
+        "L6 0.91\nabsent",
+    ]
+    arrays["maps"] = np.full((2, 14, 1, 1), -1.5, dtype=np.float16)  # images of 32 pixels leave one place
+    write(tmp_path, arrays)
+    read_explanations([f"a-{i}" for i in range(14)])
+    assert seen[-1][1][2] == "a-3 0.95\npresent, 1 × 1 map, −1.50"
+    # The map rises from top to bottom: so does the light that it throws on its image.
+    light = tiles[2].astype(float).sum(axis=0)
+    assert light[-40:].mean() > 1.5 * light[:40].mean()
+
+
+def test_damaged_explanations_are_refused(project: Callable[..., Path]) -> None:
+    folder = project(n_images=90)
+    (folder / FILE).write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"explanations.npz is damaged"):
+        report()
+
+
+def test_explanations_of_other_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, explanations(14))
+    with pytest.raises(
+        UserError, match=r"explanations.npz has 14 labels, .*labels.json has 3: run `dvc repro`"
+    ):
+        read_explanations(["a", "b", "c"])
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (width, height)).save(buffer, format="PNG")
+    return buffer.getvalue()
