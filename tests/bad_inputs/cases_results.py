@@ -1,0 +1,347 @@
+"""What stages hand on: store, manifest, folds, models, checkpoints, predictions, metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from case import Case, Given, both, cut, file, place, removed, replaced, text
+from cases_data_sets import changed
+from project import Project
+from safetensors.torch import load, save
+
+MODEL = "data/models/fold_0/predictor.safetensors"
+CONFIG = "data/models/fold_0/config.json"
+PREDICTIONS = "data/predictions/folds/fold_0.csv"
+SHARD = "data/prepared/images-00000.npy"
+MANIFEST = "data/prepared/manifest.csv"
+FOLDS = "data/splits/folds.csv"
+
+
+def evaluate(name: str, given: Given, refused: str) -> Case:
+    return Case(name, given, run="evaluate-fold 0", base="trained", refused=refused)
+
+
+def ensemble(name: str, given: Given, refused: str) -> Case:
+    return Case(name, given, run="ensemble-predict", base="trained", refused=refused)
+
+
+def report(name: str, given: Given, refused: str) -> Case:
+    return Case(name, given, run="report", base="trained", refused=refused)
+
+
+def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Given:
+    """Change the tensors of fold 0's model in place."""
+
+    def rewrite(project: Project) -> None:
+        path = place(project, MODEL)
+        tensors = load(path.read_bytes())
+        change(tensors)
+        path.write_bytes(save(tensors))
+
+    return rewrite
+
+
+def head(value: float) -> Given:
+    return weights(lambda tensors: tensors["head.classifier.bias"].fill_(value))
+
+
+def array(values: Any) -> Given:
+    """Another array in the place of the shard."""
+    return lambda project: np.save(place(project, SHARD), np.array(values), allow_pickle=True)
+
+
+def config(change: Callable[[Any], object]) -> Given:
+    return changed(CONFIG, change)
+
+
+def both_configs(change: Callable[[Any], object]) -> Given:
+    return both(config(change), changed(CONFIG.replace("fold_0", "fold_1"), change))
+
+
+def scratch(pattern: str, spoil: Callable[[Path], object]) -> Given:
+    """Spoil every file that fits `pattern` in the resumable work that the runs left."""
+
+    def change(project: Project) -> None:
+        found = sorted((project.folder / ".scratch").glob(pattern))
+        assert found, pattern
+        for path in found:
+            spoil(path)
+
+    return change
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def pickled(path: Path) -> None:
+    """A pickle in the place of a checkpoint's tensors, with a record that says it belongs there."""
+    content = pickle.dumps({"best": [0.0]})
+    path.write_bytes(content)
+    index = json.loads((path.parent / "checkpoint.json").read_text())
+    del index["digest"]
+    index["files"][path.name] = hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+    (path.parent / "checkpoint.json").write_text(json.dumps({"digest": digest, **index}))
+
+
+def afresh(name: str, given: Given, *said: str, run: str = "train-fold 0") -> Case:
+    happens = "noticed, and done again with the same bytes"
+    return Case(name, given, run=run, base="trained", happens=happens, said=said, same=True)
+
+
+def first_prediction(value: str) -> Given:
+    def rewrite(content: str) -> str:
+        header, first, *rest = content.splitlines()
+        cells = first.split(",")
+        return "\n".join([header, ",".join([cells[0], value, *cells[2:]]), *rest]) + "\n"
+
+    return text(PREDICTIONS, rewrite)
+
+
+CASES = [
+    evaluate(
+        "a model trained on other labels",
+        both(replaced(MANIFEST, "Nodule", "Mass"), replaced("data/prepared/labels.json", "Nodule", "Mass")),
+        "data/models/fold_0/config.json: this model was trained on the labels Edema, Nodule, Rare, the data has Edema, Mass, Rare: run `dvc repro` to train it on this data",
+    ),
+    evaluate(
+        "a model of another backbone",
+        config(lambda c: c["params"]["model"].update(backbone="resnet14t")),
+        'data/models/fold_0/predictor.safetensors does not fit the network that config.json beside it describes (Error(s) in loading state_dict for Predictor: Missing key(s) in state_dict: "backbone.network.layer1.0.conv3.weight", "backbone.network.layer1.0.bn3.weight", "backbone.network.layer1.0.bn3.bias", "bac): run `dvc repro` to train again',
+    ),
+    evaluate(
+        "a pickle named .safetensors",
+        file(MODEL, pickle.dumps({"head.classifier.bias": [0.0]})),
+        "data/models/fold_0/predictor.safetensors is not a safetensors file (Error while deserializing: header too large): run `dvc checkout`",
+    ),
+    evaluate(
+        "a model file cut short",
+        cut(MODEL, 0.5),
+        "data/models/fold_0/predictor.safetensors is not a safetensors file (Error while deserializing: incomplete metadata, file not fully covered): run `dvc checkout`",
+    ),
+    evaluate(
+        "an empty model file",
+        file(MODEL, b""),
+        "data/models/fold_0/predictor.safetensors is not a safetensors file (Error while deserializing: header too small): run `dvc checkout`",
+    ),
+    evaluate(
+        "a model file whose header says a terabyte",
+        file(MODEL, (2**40).to_bytes(8, "little") + b"{}"),
+        "data/models/fold_0/predictor.safetensors is not a safetensors file (Error while deserializing: header too large): run `dvc checkout`",
+    ),
+    evaluate(
+        "a model file with a tensor too many",
+        weights(lambda t: t.update(more=torch.ones(1))),
+        'data/models/fold_0/predictor.safetensors does not fit the network that config.json beside it describes (Error(s) in loading state_dict for Predictor: Unexpected key(s) in state_dict: "more".): run `dvc repro` to train again',
+    ),
+    evaluate(
+        "no model file",
+        removed(MODEL),
+        "data/models/fold_0/predictor.safetensors is not there: run `dvc repro` (or `dvc checkout`) to make it",
+    ),
+    evaluate(
+        "a model with NaN weights (NaN logits)",
+        head(float("nan")),
+        "data/models/fold_0: 24 of 24 probabilities are not finite (first: image 02.png, label Edema): the model is damaged or diverged, so nothing was written: restore it with `dvc checkout`, or train again with a lower optimizer.lr",
+    ),
+    evaluate(
+        "a model with infinite weights (infinite logits)",
+        head(float("inf")),
+        "data/models/fold_0: 24 of 24 probabilities are not finite (first: image 02.png, label Edema): the model is damaged or diverged, so nothing was written: restore it with `dvc checkout`, or train again with a lower optimizer.lr",
+    ),
+    evaluate(
+        "config.json cut short",
+        cut(CONFIG, 0.5),
+        "data/models/fold_0/config.json is not valid JSON (Unterminated string starting at: {place}): restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    evaluate(
+        "config.json without settings",
+        config(lambda c: c.pop("params")),
+        "data/models/fold_0/config.json: 'params' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    evaluate(
+        "config.json with a precision that does not exist",
+        config(lambda c: c.update(precision="int3")),
+        "precision 'int3' is not known: it should be auto, bf16, fp16 or float32 (in config.json too)",
+    ),
+    evaluate(
+        "config.json with text for a size",
+        config(lambda c: c["params"]["image"].update(size="large")),
+        "data/models/fold_0/config.json lacks settings, or holds odd ones (invalid literal for int() with base 10: 'large'): run `dvc repro` to train again",
+    ),
+    evaluate(
+        "a shard that is missing",
+        removed(SHARD),
+        "data/prepared/images-00000.npy is not there: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "a shard cut short",
+        cut(SHARD, 0.5),
+        "data/prepared/images-00000.npy is truncated or damaged: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "a shard with a pickle inside",
+        array([{"a": 1}]),
+        "data/prepared/images-00000.npy is truncated or damaged: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "a shard of another kind",
+        array(np.zeros((24, 1, 36, 36))),
+        "data/prepared/images-00000.npy holds float64 (24, 1, 36, 36), not uint8 (24, 1, 36, 36) as manifest.csv says: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "an empty manifest",
+        file(MANIFEST, ""),
+        "data/prepared/manifest.csv is damaged (No columns to parse from file): restore it with `dvc checkout`",
+    ),
+    evaluate(
+        "a manifest with a word for a label",
+        replaced(MANIFEST, ",40,40,0,3,1,", ",40,40,0,3,maybe,"),
+        "data/prepared/manifest.csv, row 5: a label is not 0, 1 or empty: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    evaluate(
+        "a manifest that points past the store",
+        replaced(MANIFEST, ",40,40,0,3,", ",40,40,0,3000,"),
+        "data/prepared/manifest.csv: its rows do not number the images of a shard: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    evaluate(
+        "labels.json without labels",
+        changed("data/prepared/labels.json", lambda c: c.pop("labels")),
+        "data/prepared/labels.json: 'labels' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    evaluate(
+        "folds of other images",
+        replaced(FOLDS, "03.png", "99.png"),
+        "data/splits/folds.csv lists other images than data/prepared/manifest.csv: run `dvc repro split_mis`",
+    ),
+    evaluate(
+        "a fold in folds.csv that is a word",
+        replaced(FOLDS, ",1\n", ",one\n", 1),
+        "data/splits/folds.csv, row 2: fold 'one' is no number, test or train: run `dvc repro split_mis`",
+    ),
+    evaluate(
+        "no training history",
+        removed("data/models/fold_0/history.csv"),
+        "data/models/fold_0/history.csv is not there: run `dvc repro` (or `dvc checkout`) to make it",
+    ),
+    ensemble(
+        "predictions with NaN",
+        first_prediction("nan"),
+        "data/predictions/folds/fold_0.csv has cells that are not numbers: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    ensemble(
+        "predictions with infinity",
+        first_prediction("inf"),
+        "data/predictions/folds/fold_0.csv has cells that are not numbers: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    ensemble(
+        "predictions above 1",
+        first_prediction("2.5"),
+        "data/predictions/folds/fold_0.csv has cells that are no probabilities: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    ensemble(
+        "predictions of other labels",
+        replaced(PREDICTIONS, "Nodule", "Mass"),
+        "data/predictions/folds/fold_0.csv has other labels than data/prepared/labels.json: run `dvc repro`",
+    ),
+    ensemble(
+        "predictions of other images",
+        cut(PREDICTIONS, 0.5),
+        "data/predictions/folds/fold_0.csv has other images than data/splits/folds.csv gives it: run `dvc repro`",
+    ),
+    ensemble(
+        "a fold left over from another run",
+        lambda p: place(p, "data/models/fold_5").mkdir(),
+        "data/models/fold_5 belongs to a fold that split.folds = [0, 1] does not have: run `couplet prune`, then `dvc repro`",
+    ),
+    afresh(
+        "a checkpoint cut short",
+        scratch("train_fold/*/checkpoint.json", half),
+        "{project}/.scratch/train_fold/{key}/checkpoint.json is damaged: starting afresh",
+    ),
+    afresh(
+        "a checkpoint that is no JSON",
+        scratch("train_fold/*/checkpoint.json", lambda p: p.write_bytes(b"\xff")),
+        "{project}/.scratch/train_fold/{key}/checkpoint.json is damaged: starting afresh",
+    ),
+    afresh(
+        "a checkpoint without its tensors",
+        scratch("train_fold/*/best-*.safetensors", Path.unlink),
+        "{project}/.scratch/train_fold/{key}/best-{epoch}.safetensors is damaged: starting afresh",
+    ),
+    afresh(
+        "a checkpoint with its tensors cut short",
+        scratch("train_fold/*/best-*.safetensors", half),
+        "{project}/.scratch/train_fold/{key}/best-{epoch}.safetensors is damaged: starting afresh",
+    ),
+    afresh(
+        "a checkpoint with a pickle for tensors",
+        scratch("train_fold/*/best-*.safetensors", pickled),
+        "{project}/.scratch/train_fold/{key}/best-{epoch}.safetensors is not a safetensors file: starting afresh",
+    ),
+    afresh("a finished shard cut short", scratch("prepare/*/*.npy", half), run="prepare"),
+    afresh("a finished shard without its record", scratch("prepare/*/*.json", Path.unlink), run="prepare"),
+    report(
+        "folds of different settings",
+        config(lambda c: c["params"]["refiner"].update(alpha=0.5)),
+        "data/models/fold_1/config.json has other settings than fold 0: params.refiner.alpha is 0.3, there 0.5; folds of different runs cannot be mixed: run `dvc repro`",
+    ),
+    report(
+        "folds of different data",
+        config(lambda c: c["data"].update({"data/prepared": "f" * 32 + ".dir"})),
+        "data/models/fold_1/config.json has other data than fold 0: data.data/prepared is '0123456789abcdef0123456789abcdef.dir', there 'ffffffffffffffffffffffffffffffff.dir'; folds of different runs cannot be mixed: run `dvc repro`",
+    ),
+    report(
+        "folds of different code",
+        both_configs(lambda c: c.update(code=f"code of fold {c['fold']}")),
+        "data/models/fold_1/config.json has other code than fold 0: code is 'code of fold 1', there 'code of fold 0'; folds of different runs cannot be mixed: run `dvc repro`",
+    ),
+    report(
+        "folds without a record of their versions",
+        both_configs(lambda c: c.pop("versions")),
+        "data/models/fold_0/config.json: 'versions' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "metrics of other predictions",
+        changed("metrics/fold_0.json", lambda c: c.update(auc_macro=0.99)),
+        "metrics/fold_0.json: auc_macro is 0.99, but the predictions give {auc}: run `dvc repro`",
+    ),
+    report(
+        "metrics that are a list",
+        file("metrics/fold_0.json", "[]"),
+        "metrics/fold_0.json: 'auc_macro' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "metrics without their second half",
+        changed("metrics/ensemble.json", lambda c: c["oof"].pop("top3")),
+        "metrics/ensemble.json: oof.top3 is missing or not ours: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "an empty split.json",
+        file("metrics/split.json", "{}"),
+        "metrics/split.json: 'n_patients' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "couplings that are words",
+        replaced("data/models/fold_0/couplings.csv", "0.00000000", "zero", 1),
+        "data/models/fold_0/couplings.csv has cells that are not numbers: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "a quarantine list of another kind",
+        file("data/prepared/quarantine.csv", "a,b\n"),
+        "data/prepared/quarantine.csv has no column 'image_id': restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "a folder in the place of the report",
+        both(removed("plots/report.html"), lambda p: place(p, "plots/report.html").mkdir()),
+        "Is a directory (plots/report.html): mend that, then run `dvc repro` to go on from here",
+    ),
+]

@@ -1,0 +1,285 @@
+"""params.yaml and presets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from case import Case, Given, file, folder, nothing, removed, setting
+
+PARAMS = "params.yaml"
+TRAIN = "train-fold 0"
+
+
+def check(name: str, given: Given, refused: str) -> Case:
+    return Case(name, given, run="check", refused=refused)
+
+
+def train(name: str, given: Given, refused: str) -> Case:
+    return Case(name, given, run=TRAIN, base="trained", refused=refused)
+
+
+def bomb() -> str:
+    """Nine lists of nine aliases each: nine to the ninth values."""
+    lines = ["data:", "  source_args:", "    a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"    a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+    return "\n".join(lines) + "\n"
+
+
+source_args: Any = {"tabel": "labels.csv"}
+
+CASES = [
+    check(
+        "no params.yaml", removed(PARAMS), "params.yaml is not there: run this in the project's root folder"
+    ),
+    check(
+        "an empty params.yaml",
+        file(PARAMS, ""),
+        "params.yaml must hold keys and values, not nothing: see docs/presets.md",
+    ),
+    check(
+        "a list where settings should be",
+        file(PARAMS, "- seed\n"),
+        "params.yaml must hold keys and values, not list: see docs/presets.md",
+    ),
+    check(
+        "a folder named params.yaml",
+        folder(PARAMS),
+        "Is a directory (params.yaml): mend that, then run `dvc repro` to go on from here",
+    ),
+    check(
+        "params.yaml in another encoding",
+        file(PARAMS, "preset: ü".encode("utf-16")),
+        "params.yaml is not UTF-8 text: save it as UTF-8",
+    ),
+    check(
+        "a tab in front of a key",
+        file(PARAMS, "image:\n\tsize: 64\n"),
+        "params.yaml line 2, column 1: found character '\\t' that cannot start any token: correct it, or restore the file from git",
+    ),
+    check(
+        "an unclosed bracket",
+        file(PARAMS, "split:\n  folds: [0, 1\n"),
+        "params.yaml line 3, column 1: expected ',' or ']', but got '<stream end>': correct it, or restore the file from git",
+    ),
+    check(
+        "a key twice",
+        file(PARAMS, "seed: 1\nseed: 2\n"),
+        "params.yaml line 2, column 1: key 'seed' is there twice: remove one of them",
+    ),
+    check(
+        "a tag that would run a program",
+        file(PARAMS, "seed: !!python/object/apply:os.system [ls]\n"),
+        "params.yaml line 1, column 7: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object/apply:os.system': correct it, or restore the file from git",
+    ),
+    check(
+        "a tag that does not fit its value",
+        file(PARAMS, "seed: !!int many\n"),
+        "params.yaml holds a number or switch that cannot be read: restore it from git",
+    ),
+    check(
+        "a whole number of 5,000 digits",
+        file(PARAMS, "seed: " + "1" * 5000),
+        "params.yaml holds a number or switch that cannot be read: restore it from git",
+    ),
+    check(
+        "aliases that stand for a billion values",
+        file(PARAMS, bomb()),
+        "params.yaml line 4, column 14: the alias *a0 is not allowed: write its value out",
+    ),
+    check(
+        "brackets nested 3,000 deep",
+        file(PARAMS, "seed: " + "[" * 3000),
+        "params.yaml is nested too deeply: restore it from git",
+    ),
+    check(
+        "a section without content",
+        file(PARAMS, "refiner:\n"),
+        "params.yaml: refiner = nothing is not allowed: it should be keys with values",
+    ),
+    check(
+        "a misspelt key",
+        setting("refiner.enabld", False),
+        "params.yaml: unknown key refiner.enabld: did you mean refiner.enabled?",
+    ),
+    check(
+        "a key in the wrong section",
+        setting("schedule.lr", 0.1),
+        "params.yaml: unknown key schedule.lr: did you mean optimizer.lr?",
+    ),
+    check(
+        "-S +new.key=1",
+        setting("new.key", 1),
+        "params.yaml: unknown key new: allowed here: preset, seed, data, image, split, model, refiner, loss, optimizer, schedule, ema, train, augment, inference",
+    ),
+    check(
+        "a key that is a number",
+        file(PARAMS, "1: 2\n"),
+        "params.yaml: the key 1 is not allowed: a key should be text",
+    ),
+    check(
+        "text for a number",
+        setting("optimizer.lr", "abc"),
+        "params.yaml: optimizer.lr = 'abc' is not allowed: it should be a number",
+    ),
+    check(
+        "text for a switch",
+        setting("refiner.enabled", "maybe"),
+        "params.yaml: refiner.enabled = 'maybe' is not allowed: it should be true or false",
+    ),
+    check(
+        "a number for a list",
+        setting("split.folds", 3),
+        "params.yaml: split.folds = 3 is not allowed: it should be a list",
+    ),
+    check(
+        "infinity",
+        setting("optimizer.lr", float("inf")),
+        "params.yaml: optimizer.lr = inf is not allowed: it should be a finite number",
+    ),
+    check(
+        "NaN",
+        setting("refiner.alpha", float("nan")),
+        "params.yaml: refiner.alpha = nan is not allowed: it should be a finite number",
+    ),
+    check(
+        "a number below its range",
+        setting("seed", -1),
+        "params.yaml: seed = -1 is not allowed: it should be greater than or equal to 0",
+    ),
+    check(
+        "a value with a line end in it",
+        setting("loss.name", "asl\nbce"),
+        "params.yaml: loss.name = 'asl\\nbce' is not allowed: it should be 'asl' or 'bce'",
+    ),
+    check(
+        "a policy that does not exist",
+        setting("data.uncertain", {"Edema": "maybe"}),
+        "params.yaml: data.uncertain.Edema = 'maybe' is not allowed: it should be 'ignore', 'zeros' or 'ones'",
+    ),
+    check(
+        "folds that do not start at 0",
+        setting("split.folds", [1, 2]),
+        "params.yaml: split.folds must be 0 to K-1 in order, for example [0, 1, 2], not [1, 2]",
+    ),
+    check(
+        "views larger than what is stored",
+        setting("image.size", 64),
+        "params.yaml: image.store_size must be at least image.size: views are never enlarged",
+    ),
+    check(
+        "warm-up without anything after it",
+        setting("schedule.warmup_epochs", 2),
+        "params.yaml: schedule.warmup_epochs = 2 leaves no step for the cosine: it must be below schedule.epochs = 2",
+    ),
+    check(
+        "a data set that does not exist",
+        setting("data.source", "nhi"),
+        "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'csv' or 'coco'",
+    ),
+    check(
+        "params.yaml names a preset that does not exist",
+        setting("preset", "papper"),
+        "params.yaml: preset = 'papper': no preset 'papper' in presets/: did you mean paper?",
+    ),
+    Case(
+        "a preset that does not exist",
+        nothing,
+        run="preset papper",
+        refused="no preset 'papper' in presets/: did you mean paper?",
+    ),
+    Case(
+        "a preset outside presets/",
+        nothing,
+        run="preset ../paper",
+        refused="no preset '../paper' in presets/: did you mean paper?",
+    ),
+    Case(
+        "an unknown setting of the adapter",
+        setting("data.source_args", source_args),
+        refused="unknown key data.source_args.tabel for data.source: csv: did you mean 'table'? (allowed: table, image_folder, label_columns, image_column, patient_column, study_column, view_column, sex_column, age_column, part_column)",
+    ),
+    Case(
+        "an adapter's setting of the wrong kind",
+        setting("data.source_args", {"label_columns": "Edema"}),
+        refused="data.source_args.label_columns = 'Edema' is not allowed: it should be a list",
+    ),
+    Case(
+        "a policy for a label that does not exist",
+        setting("data.uncertain", {"Edma": "ones"}),
+        refused="data.uncertain names the unknown label 'Edma': did you mean 'Edema'? (allowed: Edema, Nodule, Rare)",
+    ),
+    Case(
+        "a label table outside the data folder",
+        setting("data.source_args", {"table": "../x.csv"}),
+        refused="data.source_args.table: '../x.csv' is not a path inside the data folder: write it relative, with '/' and without '..'",
+    ),
+    Case(
+        "a store larger than the disk",
+        setting("image.store_size", 10_000_000),
+        refused="{project}/.scratch/prepare/csv-10000000x1 has {free} GB left, the store needs 2400000.0 GB more: free space, lower image.store_size, or set COUPLET_SCRATCH to a folder on a larger disk",
+    ),
+    train(
+        "a backbone that does not exist",
+        setting("model.backbone", "resnet10tt"),
+        "model.backbone = 'resnet10tt' is no network of timm {version}: did you mean resnet10t, resnet50t, resnet14t?",
+    ),
+    train(
+        "a backbone from anywhere on the hub",
+        setting("model.backbone", "hf-hub:me/mine"),
+        "model.backbone = 'hf-hub:me/mine' is no network of timm {version}: timm.list_models() lists all names",
+    ),
+    train(
+        "weights that nobody published",
+        setting("model.pretrained", True, **{"model.backbone": "resnet10t.mine"}),
+        "model.backbone = 'resnet10t.mine': timm has no such weights: did you mean resnet10t.c3_in1k?",
+    ),
+    train(
+        "an argument that the backbone does not have",
+        setting("model.backbone_args", {"chanels": 3}),
+        "timm cannot build model.backbone = resnet10t with model.backbone_args = {'chanels': 3} for model.head = linear: ResNet.__init__() got an unexpected keyword argument 'chanels': correct model.backbone_args or model.head",
+    ),
+    train(
+        "an argument that would load other weights",
+        setting("model.backbone_args", {"checkpoint_path": "x.pth"}),
+        "model.backbone_args.checkpoint_path is decided by the pipeline: remove it",
+    ),
+    train(
+        "a GPU where there is none",
+        setting("train.device", "cuda"),
+        "train.device = 'cuda', but torch sees no GPU: set train.device to auto or cpu",
+    ),
+    train(
+        "half precision on a CPU",
+        setting("train.precision", "fp16"),
+        "train.precision = 'fp16' needs a GPU: set it to auto, bf16 or float32",
+    ),
+    train(
+        "batches larger than the data",
+        setting("train.batch_size", 1000),
+        "fold 0 trains on 10 images, fewer than train.batch_size = 1000: lower train.batch_size",
+    ),
+    train(
+        "a learning rate that diverges",
+        setting("optimizer.lr", 1e30),
+        "fold 0: after epoch 1 24 of 24 validation probabilities are not finite (0 batches were skipped): the training diverged, lower optimizer.lr or optimizer.max_grad_norm, or set train.precision to float32",
+    ),
+    train(
+        "couplings that overflow every batch",
+        setting("refiner.alpha", 1e38),
+        "fold 0: all 4 batches gave a loss or gradient that is not finite, so nothing was learned: lower optimizer.lr or optimizer.max_grad_norm, or set train.precision to float32",
+    ),
+    Case(
+        "settings changed after training",
+        setting("refiner.alpha", 0.5),
+        run="report",
+        base="trained",
+        refused="params.yaml: refiner.alpha is 0.5, but the models were trained with 0.3: run `dvc repro`, or restore params.yaml",
+    ),
+    Case(
+        "2e-4, 010 and no as YAML 1.2 reads them",
+        file(PARAMS, "seed: 010\noptimizer:\n  lr: 2e-4\nschedule:\n  epochs: 4\n"),
+        run="check",
+        happens="the first two are numbers (ten, not eight); yes and no would be text, and refused for a switch",
+        said=("seed: 10 (preset paper: 42)",),
+    ),
+]

@@ -1,0 +1,347 @@
+"""Label tables, patients and splits."""
+
+from __future__ import annotations
+
+from case import Case, Given, both, file, link, nothing, removed, replaced, setting, text
+from project import Project
+
+LABELS = "{raw}/labels.csv"
+SPLIT = "scan, prepare, split-mis"
+ROW_5 = "03.png,p1,F,1,0,0"  # the cells of the row that most cases spoil
+
+
+def table(*rows: str) -> Given:
+    return file(LABELS, "\n".join(rows) + "\n")
+
+
+def made(header: str, row: str) -> Given:
+    """A table of the 24 images; {i} is an image's number, {odd} its last bit, {part} test for the last six."""
+    rows = (
+        row.format(i=i, name=f"{i:02d}.png", odd=i % 2, part="test" if i > 17 else "train") for i in range(24)
+    )
+    return table(header, *rows)
+
+
+def encoded(encoding: str) -> Given:
+    """The label table in another encoding."""
+
+    def rewrite(project: Project) -> None:
+        path = project.raw / "labels.csv"
+        path.write_bytes(path.read_text().encode(encoding))
+
+    return rewrite
+
+
+def bad(name: str, given: Given, refused: str, run: str = "scan, prepare") -> Case:
+    return Case(name, given, run=run, refused=refused)
+
+
+def row_5(cells: str) -> Given:
+    return replaced(LABELS, ROW_5, cells)
+
+
+def header(old: str, new: str) -> Given:
+    return replaced(LABELS, old, new, 1)
+
+
+CASES = [
+    Case(
+        "a byte order mark",
+        text(LABELS, lambda content: "\ufeff" + content),
+        happens="read as if it were not there",
+        finds={("column", "data/prepared/manifest.csv", "patient_id"): [f"p{i // 2}" for i in range(24)]},
+    ),
+    Case(
+        "CRLF line ends",
+        replaced(LABELS, "\n", "\r\n"),
+        happens="read as if they were LF",
+        finds={("cell", "data/prepared/manifest.csv", "05.png", "Rare"): "1"},
+    ),
+    bad(
+        "semicolons between columns",
+        replaced(LABELS, ",", ";"),
+        "{project}/data/raw/csv/labels.csv, row 1: columns are separated by semicolons: save the table with commas",
+    ),
+    bad(
+        "tabs between columns",
+        replaced(LABELS, ",", "\t"),
+        "{project}/data/raw/csv/labels.csv, row 1: columns are separated by tabs: save the table with commas",
+    ),
+    bad(
+        "a table in UTF-16",
+        encoded("utf-16"),
+        "{project}/data/raw/csv/labels.csv, row 1: byte 0xff is not UTF-8 text: save the table as CSV in UTF-8",
+    ),
+    bad(
+        "a table in Latin-1",
+        both(header("sex", "größe"), encoded("latin-1")),
+        "{project}/data/raw/csv/labels.csv, row 1: byte 0xf6 is not UTF-8 text: save the table as CSV in UTF-8",
+    ),
+    bad(
+        "no label table",
+        removed(LABELS),
+        "{project}/data/raw/csv has no label table; looked for labels.csv or one *.csv with labels: name it in data.source_args.table",
+    ),
+    bad(
+        "an empty table",
+        file(LABELS, ""),
+        "{project}/data/raw/csv/labels.csv is empty: check that the file is complete",
+    ),
+    bad(
+        "a header without rows",
+        table("image,patient,Edema"),
+        "{project}/data/raw/csv/labels.csv has no rows below its header: check that the file is complete",
+    ),
+    bad(
+        "an unclosed quotation mark",
+        row_5('"' + ROW_5),
+        "{project}/data/raw/csv/labels.csv, row 5: not valid CSV (unexpected end of data): mend its quotation marks",
+    ),
+    bad(
+        "a cell of 200,000 characters",
+        row_5("x" * 200_000),
+        "{project}/data/raw/csv/labels.csv, row 5: not valid CSV (field larger than field limit (131072)): mend its quotation marks",
+    ),
+    bad(
+        "a label table that is a link to another place",
+        link(LABELS, "/etc/hostname"),
+        "{project}/data/raw/csv/labels.csv is a link that leaves the data folder: link the whole data set as {project}/data/raw/csv",
+        run="scan",
+    ),
+    bad(
+        "a column twice",
+        header("Nodule", "Edema"),
+        "{project}/data/raw/csv/labels.csv, row 1: column 'Edema' is there twice: rename or remove one of them",
+    ),
+    bad(
+        "no image column",
+        header("image", "pic"),
+        "{project}/data/raw/csv/labels.csv, row 1: no image column: set data.source_args.image_column to its name",
+    ),
+    bad(
+        "a label column that is missing",
+        setting("data.source_args", {"label_columns": ["Edema", "Mass"]}),
+        "{project}/data/raw/csv/labels.csv, row 1: column 'Mass' is missing: correct data.source_args.label_columns; in the header allowed: image, patient, sex, Edema, Nodule, Rare",
+    ),
+    bad(
+        "a row with a cell too few",
+        row_5("03.png,F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5: 5 cells, but the header has 6 columns: complete the row, or quote the cell that holds a comma",
+    ),
+    bad(
+        "a row with a cell too many",
+        row_5("03.png,p1,F,1,0,0,1"),
+        "{project}/data/raw/csv/labels.csv, row 5: 7 cells, but the header has 6 columns: complete the row, or quote the cell that holds a comma",
+    ),
+    Case(
+        "an extra column, and a label column without a single value",
+        made("image,patient,Edema,Nodule,note", "{name},p{i},{odd},,n{i}"),
+        happens="said by name; neither is a label",
+        said=(
+            "labels.csv: columns that are not read: Nodule, note",
+            "csv: 24 images, 1 labels",
+        ),
+    ),
+    Case(
+        "a column without a name",
+        made("image,patient,Edema,", "{name},p{i},{odd},1"),
+        happens="said; not a label",
+        said=("labels.csv: column 4 has no name and is not read",),
+    ),
+    Case(
+        "an image in two rows that agree",
+        row_5("02.png,p1,F,1,0,0"),
+        happens="one image, counted in labels.json and in the report; the file without a row is counted too",
+        said=("csv: 23 images, 3 labels, repeated rows: 1, image files not listed: 1",),
+        finds={
+            ("entry", "data/prepared/labels.json", "notes"): {"repeated_rows": 1, "image_files_not_listed": 1}
+        },
+    ),
+    bad(
+        "an image in two rows that disagree",
+        row_5("02.png,p1,F,0,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'image': '02.png' is already in row 4 with other labels or another part: take one of them out",
+    ),
+    bad(
+        "a label of 2",
+        row_5("03.png,p1,F,2,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'Edema': '2' is not a label, but most cells of that column are: write 1, 0, -1 or nothing, or name the labels in data.source_args.label_columns",
+    ),
+    bad(
+        "a label of 0.5",
+        row_5("03.png,p1,F,0.5,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'Edema': '0.5' is not a label, but most cells of that column are: write 1, 0, -1 or nothing, or name the labels in data.source_args.label_columns",
+    ),
+    bad(
+        "a label of yes",
+        row_5("03.png,p1,F,yes,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'Edema': 'yes' is not a label, but most cells of that column are: write 1, 0, -1 or nothing, or name the labels in data.source_args.label_columns",
+    ),
+    bad(
+        "a label of NaN",
+        row_5("03.png,p1,F,NaN,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'Edema': 'NaN' is not a label, but most cells of that column are: write 1, 0, -1 or nothing, or name the labels in data.source_args.label_columns",
+    ),
+    bad(
+        "a label of 2 in a column that is named as a label",
+        both(setting("data.source_args", {"label_columns": ["Edema"]}), row_5("03.png,p1,F,2,0,0")),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'Edema': '2' is not a label: write 1, 0, -1 (uncertain) or nothing (unknown)",
+    ),
+    Case(
+        "a label of -1 (uncertain) and a blank one",
+        row_5("03.png,p1,F,-1,,0"),
+        happens="unknown: masked out of loss and metrics, unless data.uncertain or data.unmentioned say otherwise",
+        finds={
+            ("cell", "data/prepared/manifest.csv", "03.png", "Edema"): "",
+            ("cell", "data/prepared/manifest.csv", "03.png", "Nodule"): "",
+            ("cell", "data/prepared/manifest.csv", "03.png", "Rare"): "0",
+        },
+    ),
+    bad(
+        "no column with labels",
+        made("image,patient,A", "{name},p{i},"),
+        "{project}/data/raw/csv/labels.csv, row 1: no column holds labels (1, 0, -1 or nothing): name the labels in data.source_args.label_columns",
+    ),
+    bad(
+        "all labels unknown",
+        both(
+            setting("data.source_args", {"label_columns": ["A"]}), made("image,patient,A", "{name},p{i},-1")
+        ),
+        "data/prepared/manifest.csv: none of its 24 train images has a label: check the label table, data.uncertain and data.unmentioned",
+        run=SPLIT,
+    ),
+    bad(
+        "an empty image cell",
+        row_5(",p1,F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'image': the cell is empty: fill it or take the row out",
+    ),
+    bad(
+        "an empty patient cell",
+        row_5("03.png,,F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'patient': the cell is empty: fill it or take the row out",
+    ),
+    Case(
+        "no patient column",
+        header("patient", "who"),
+        happens="each image counts as its own patient; said, counted, and 'Patients: not known' in the report",
+        said=("labels.csv: no patient column, each image counts as its own patient: scores may be too good",),
+        finds={("entry", "data/prepared/labels.json", "notes.images_without_patient"): 24},
+    ),
+    bad(
+        "an image id that is a formula",
+        row_5("=cmd|' /C calc'!A0,p1,F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'image': \"=cmd|' /C calc'!A0\" would be a formula in a spreadsheet: rename it, without = + - or @ in front",
+    ),
+    bad(
+        "a patient id that is a formula",
+        row_5("03.png,@SUM(1+1),F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'patient': '@SUM(1+1)' would be a formula in a spreadsheet: rename it, without = + - or @ in front",
+    ),
+    bad(
+        "a cell with an escape code for the terminal",
+        row_5("03.png,p1\x1b[31m,F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'patient': 'p1\\x1b[31m' holds control characters: rename it, with printable ones only",
+    ),
+    bad(
+        "a label that is a formula",
+        header("Nodule", "=1+1"),
+        "{project}/data/raw/csv/labels.csv, row 1: '=1+1' would be a formula in a spreadsheet: rename it, without = + - or @ in front",
+    ),
+    bad(
+        "a label with a line end in it",
+        header("Nodule", '"No\ndule"'),
+        "{project}/data/raw/csv/labels.csv, row 1: 'No\\ndule' holds control characters: rename it, with printable ones only",
+    ),
+    bad(
+        "a label with the name of one of our columns",
+        header("Nodule", "fold"),
+        "label 'fold' has the name of another column of the manifest: rename that label",
+    ),
+    Case(
+        "a label with quotes, commas, markup and letters of every kind",
+        header("Nodule", '"<b>No""dule</b>, 結節 $x_$"'),
+        run=SPLIT,
+        happens="kept as it is, quoted in tables, escaped in the report",
+        finds={
+            ("entry", "data/prepared/labels.json", "labels"): ["Edema", '<b>No"dule</b>, 結節 $x_$', "Rare"]
+        },
+    ),
+    bad(
+        "a part that is neither train nor test",
+        made("image,patient,part,A", "{name},p{i},training,{odd}"),
+        "{project}/data/raw/csv/labels.csv, row 2, column 'part': 'training' is not one of test, train: correct it",
+    ),
+    bad(
+        "every image in the test part",
+        made("image,patient,part,A", "{name},p{i},test,{odd}"),
+        "the data set has no training images: every image is in the test part, move some",
+    ),
+    Case(
+        "a patient with images in train and in test",
+        both(
+            made("image,patient,split,A", "{name},p{i},{part},{odd}"),
+            replaced(LABELS, "01.png,p1,", "01.png,p20,"),
+        ),
+        run=SPLIT,
+        happens="said and counted: test scores are optimistic",
+        finds={("entry", "metrics/split.json", "patients_in_train_and_test"): 1},
+    ),
+    bad(
+        "one patient",
+        made("image,patient,A", "{name},p,{odd}"),
+        "split.test_fraction = 0.25 of 1 patient leaves the test part empty: set it to 0 or bring more data",
+        run=SPLIT,
+    ),
+    bad(
+        "fewer patients than folds",
+        both(setting("split.test_fraction", 0.0), made("image,patient,A", "{name},p,{odd}")),
+        "split.folds = [0, 1] needs at least 2 patients, and 1 can be dealt to them: list fewer folds, lower split.test_fraction or bring more data",
+        run=SPLIT,
+    ),
+    bad(
+        "one image",
+        table("image,patient,A", "00.png,p,1"),
+        "split.test_fraction = 0.25 of 1 patient leaves the test part empty: set it to 0 or bring more data",
+        run=SPLIT,
+    ),
+    bad(
+        "more folds than images",
+        setting("split.folds", list(range(30)), **{"split.group_by": "none"}),
+        "split.folds = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29] needs at least 30 images, and 18 can be dealt to them: list fewer folds, lower split.test_fraction or bring more data",
+        run=SPLIT,
+    ),
+    bad(
+        "one label, and it is always 1",
+        made("image,patient,A", "{name},p{i},1"),
+        "fold 0: no label has both positives and negatives among the 9 validation images, so no epoch can be chosen: use fewer split.folds or more data",
+        run=SPLIT + ", train-fold 0",
+    ),
+    Case(
+        "one label",
+        made("image,patient,A", "{name},p{i},{odd}"),
+        run=SPLIT + ", train-fold 0",
+        happens="trained; there are no couplings between labels, so their mean is empty and not 0",
+        finds={
+            ("column", "data/models/fold_0/history.csv", "mean_abs_coupling"): ["", ""],
+            ("row", "data/models/fold_0/couplings.csv", "A"): {"source": "A", "A": "0.00000000"},
+        },
+    ),
+    Case(
+        "a fold without a positive of a label",
+        nothing,
+        run="evaluate-fold 0",
+        base="trained",
+        happens="its AUC is empty, the label is named in labels_skipped and on the report's first screen",
+        finds={
+            ("entry", "metrics/fold_0.json", "labels_skipped"): ["Rare"],
+            ("row", "plots/per_label/fold_0.csv", "Rare"): {
+                "label": "Rare",
+                "auc": "",
+                "average_precision": "",
+                "positives": "0",
+                "negatives": "8",
+            },
+            ("report_says", "one class only in at least one fold: Rare"): True,
+        },
+    ),
+]

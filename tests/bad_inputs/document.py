@@ -1,0 +1,72 @@
+"""docs/bad-inputs.md out of the cases. Written by: python tests/bad_inputs/document.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cases_commands
+import cases_data_sets
+import cases_images
+import cases_results
+import cases_settings
+import cases_tables
+from case import Case
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/bad-inputs.md"
+GROUPS = {
+    "Settings and presets": cases_settings.CASES,
+    "Label tables, patients and splits": cases_tables.CASES,
+    "Images and their names": cases_images.CASES,
+    "Data sets and the inventory": cases_data_sets.CASES,
+    "What stages hand on": cases_results.CASES,
+    "Command line, environment and locks": cases_commands.CASES,
+}
+CASES = [case for cases in GROUPS.values() for case in cases]
+HEAD = """\
+# Bad inputs: what happens
+
+Each of these {n} inputs is tried by `tests/bad_inputs` on a small project, and each message is compared in full. This
+page is written by `python tests/bad_inputs/document.py`, and a test fails when it is not up to date.
+
+An input is either **refused** - exit code 1 (2 for a wrong command line), one line on stderr that says where the mistake
+is and what to do, and every output as it was before - or **handled**: counted, reported, never dropped in silence.
+Placeholders: `{{project}}` is the project's folder, `{{key}}` a digest, `{{free}}` free disk space, `{{epoch}}` the best
+epoch, `{{auc}}` a score, `{{place}}` a line and column, `{{version}}` timm's version.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD.format(n=len(CASES))]
+    for heading, cases in GROUPS.items():
+        parts.append(f"\n## {heading}\n\n| input | command | what happens |\n|---|---|---|\n")
+        parts += [f"| {_cell(case.name)} | `{_command(case)}` | {_outcome(case)} |\n" for case in cases]
+    return "".join(parts)
+
+
+def _command(case: Case) -> str:
+    return " ".join(["couplet", *case.commands[-1]])
+
+
+def _outcome(case: Case) -> str:
+    if case.refused:
+        return f"refused: {_code(case.refused)}"
+    details = [*case.said, *dict.fromkeys(case.quarantined.values())]
+    return ": ".join([_cell(case.happens), *([", ".join(map(_code, details))] if details else [])])
+
+
+def _cell(text: str) -> str:
+    for sign in "\\|<>*_`$":
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def _code(text: str) -> str:
+    """Code in a table's cell: a bar must be escaped there even in code, and a back-tick needs two around it."""
+    text = text.replace("|", "\\|")
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"{PAGE.name}: {len(CASES)} cases")
