@@ -19,3 +19,8 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data beside this checkout (../shared/data)")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that run the whole graph come first: two workers are then busy to the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "faults"))
