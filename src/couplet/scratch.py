@@ -29,7 +29,7 @@ from couplet.params import Params, flatten, load_params, read_yaml
 
 KEEP_DAYS = 14
 UNKNOWN = "unknown "
-LOCK_LOOKS, LOCK_PAUSE = 20, 0.15  # seconds; longer than DVC takes to write the file
+LOCK_LOOKS, LOCK_REST = 20, 0.3  # seconds; three times what DVC takes to write the file
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,15 @@ def _settled_lock() -> dict[str, Any]:
     """Content of dvc.lock, {} if there is none.
 
     Another DVC (folds in parallel) rewrites it in place, and for a tenth of a second it is cut short or empty:
-    it counts as read once two looks in a row see the same whole file.
+    it counts as whole once it has rested for LOCK_REST seconds.
     """
-    before = None
     for _ in range(LOCK_LOOKS):
         if not paths.DVC_LOCK.exists():
             return {}
-        now = paths.DVC_LOCK.read_bytes()
-        if now == before and now.endswith(b"\n"):
+        if abs(time.time() - paths.DVC_LOCK.stat().st_mtime) > LOCK_REST:  # abs: clocks of hosts differ
             with suppress(UserError):
                 return read_yaml(paths.DVC_LOCK)
-        before = now
-        time.sleep(LOCK_PAUSE)
+        time.sleep(LOCK_REST / 2)
     raise UserError(f"{paths.DVC_LOCK} is damaged: run `couplet recover`, then `dvc repro`")
 
 
