@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from couplet.launch import explain_missing_package, fix_threads, run
+from couplet.launch import explain_missing_package, run, starting
 
 try:
-    fix_threads()
-    from couplet.ensemble_predict import ensemble_predict
+    with starting():
+        from couplet.ensemble_predict import ensemble_predict
 except ModuleNotFoundError as error:
     explain_missing_package(error)
 

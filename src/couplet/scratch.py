@@ -60,26 +60,43 @@ def stage_provenance(stage: str, params: Params) -> Provenance:
     A stage that is run by hand, without the lock's entries for its data, gets a random entry instead: its work is
     then never mistaken for that of a run on known data.
     """
-    declared = read_yaml(paths.DVC_YAML)["stages"][stage]
-    declared = declared.get("do", declared)
-    flat = flatten(params.as_dict())
+    declared = _declared(stage)
+    recorded = _recorded_outputs()
+    data = {path: recorded.get(path) or f"{UNKNOWN}{secrets.token_hex(8)}" for path in _data(declared)}
+    return Provenance(_settings(declared, params), data, _code(declared))
+
+
+def _declared(stage: str) -> dict[str, Any]:
+    """The stage's entry in dvc.yaml."""
+    entry = read_yaml(paths.DVC_YAML)["stages"][stage]
+    content: dict[str, Any] = entry.get("do", entry)
+    return content
+
+
+def _settings(declared: dict[str, Any], params: Params) -> dict[str, Any]:
+    """The settings that a stage tracks, by their dotted names."""
     tracked = declared.get("params", [])
     wanted = [name for name in tracked if isinstance(name, str)]
     whole = {paths.PARAMS.as_posix(): None} in tracked
-    chosen = {
+    return {
         key: value
-        for key, value in flat.items()
+        for key, value in flatten(params.as_dict()).items()
         if whole or any(key == w or key.startswith(f"{w}.") for w in wanted)
     }
-    recorded = _recorded_outputs()
-    data, code = {}, hashlib.sha256()
+
+
+def _data(declared: dict[str, Any]) -> list[str]:
+    return [path for path in declared["deps"] if path.startswith("data/")]
+
+
+def _code(declared: dict[str, Any]) -> str:
+    """One digest of everything else that a stage depends on."""
+    code = hashlib.sha256()
     for dependency in declared["deps"]:
-        if dependency.startswith("data/"):
-            data[dependency] = recorded.get(dependency) or f"{UNKNOWN}{secrets.token_hex(8)}"
-        else:
+        if not dependency.startswith("data/"):
             for path in _code_files(Path(dependency)):
                 code.update(f"{path.as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    return Provenance(chosen, data, code.hexdigest()[:20])
+    return code.hexdigest()[:20]
 
 
 def refuse_changed_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,10 +127,10 @@ def refuse_changed_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _inputs(stage: str) -> dict[str, Any]:
     """What must not change while a stage runs: its params, its code, and the files (not folders) it reads."""
-    provenance = stage_provenance(stage, load_params())
-    tables = {path: Path(path).read_bytes() for path in provenance.data if Path(path).is_file()}
-    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in tables.items()}
-    return {**provenance.params, **hashes, "the code": provenance.code}
+    declared = _declared(stage)
+    tables = [path for path in _data(declared) if Path(path).is_file()]
+    hashes = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in tables}
+    return {**_settings(declared, load_params()), **hashes, "the code": _code(declared)}
 
 
 def _recorded_outputs() -> dict[str, str]:
