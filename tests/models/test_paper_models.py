@@ -47,12 +47,11 @@ def two_steps_and_an_evaluation(predictor: Predictor, params: Params) -> torch.T
         norm = torch.nn.utils.clip_grad_norm_(predictor.parameters(), params.optimizer.max_grad_norm)
         assert bool(loss.isfinite()) and bool(norm.isfinite()) and norm > 0
         optimizer.step()
-        ema.update(predictor)
+        ema.update()
     still = [name for name, parameter in predictor.named_parameters() if torch.equal(before[name], parameter)]
     assert still == []
-    ema.copy_to(predictor)
     predictor.eval()
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with ema.applied(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         return predictor(images)
 
 

@@ -32,7 +32,7 @@ def test_averages_follow_the_recurrence_with_warmup(decay: float):
     expected = {key: value.double() for key, value in state_of(model).items()}
     for t in range(20):
         train_step(model)
-        ema.update(model)
+        ema.update()
         d = min(decay, (1 + t) / (10 + t))
         for key, value in model.state_dict().items():
             if value.is_floating_point():
@@ -50,30 +50,30 @@ def test_the_first_update_keeps_a_tenth_of_the_start():
     nn.init.constant_(model.weight, 1.0)
     ema = EMA(model, 0.999)
     nn.init.constant_(model.weight, 2.0)
-    ema.update(model)
+    ema.update()
     assert ema.shadow["weight"].item() == pytest.approx(1.9)
 
 
-def test_updating_leaves_the_model_alone_and_copy_to_overwrites_it():
+def test_updating_leaves_the_model_alone_and_the_averages_do_not_follow_it():
     model = small_model()
     ema = EMA(model, 0.9)
     train_step(model)
     before = state_of(model)
-    ema.update(model)
+    ema.update()
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-    ema.copy_to(model)
-    assert all(torch.equal(ema.shadow[key], value) for key, value in model.state_dict().items())
-    train_step(model)  # the copy is a copy: the averages do not follow the model
+    with ema.applied():
+        assert all(torch.equal(ema.shadow[key], value) for key, value in model.state_dict().items())
+    train_step(model)
     assert not torch.equal(ema.shadow["0.weight"], model.state_dict()["0.weight"])
 
 
-def test_applied_to_gives_back_exactly_the_models_own_weights():
+def test_applying_gives_back_exactly_the_models_own_weights():
     model = small_model()
     ema = EMA(model, 0.9)
     train_step(model)
-    ema.update(model)
+    ema.update()
     before = state_of(model)
-    with pytest.raises(RuntimeError), ema.applied_to(model):
+    with pytest.raises(RuntimeError), ema.applied():
         assert torch.equal(model[0].weight, ema.shadow["0.weight"])
         raise RuntimeError
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_from_a_saved_state_ends_the_same():
             ema.load_state_dict(load(resume))
         for _ in range(steps):
             train_step(model)
-            ema.update(model)
+            ema.update()
         return ema
 
     straight = run(6, None, small_model())
@@ -108,7 +108,7 @@ def test_a_state_of_another_model_is_refused():
 def test_half_precision_weights_are_averaged_in_float32():
     model = nn.Linear(2, 2).bfloat16()
     ema = EMA(model, 0.9)
-    ema.update(model)
+    ema.update()
     assert ema.shadow["weight"].dtype == torch.float32
-    ema.copy_to(model)
-    assert model.weight.dtype == torch.bfloat16
+    with ema.applied():
+        assert model.weight.dtype == torch.bfloat16

@@ -17,6 +17,7 @@ from couplet.images.store import ImageStore, shard_name
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import build_predictor
 from couplet.params import Params, parse_params
+from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import FoldData, Trainer
 
 LABELS = ["Edema", "Nodule", "Effusion"]
@@ -222,23 +223,53 @@ def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
         calls[0] += 1
         if not bad(calls[0] - 1):
             return loss(logits, targets)
-        run.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
+        run.buffers.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
         return loss(logits, targets) * float("nan")
 
     run.loss = broken  # type: ignore[assignment]
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_batches_that_are_not_finite_are_skipped_counted_and_do_no_harm(
-    data: FoldData, tmp_path: Path
+    data: FoldData, tmp_path: Path, optimizer: str
 ) -> None:
-    run = trainer(data, settings())
-    with_bad_batches(run, lambda batch: batch in (1, 4))
+    run = trainer(data, settings(optimizer__name=optimizer))
+    rates: list[float] = []
+    run.optimizer.register_step_pre_hook(lambda opt, *_: rates.append(opt.param_groups[1]["lr"]))
+    with_bad_batches(run, lambda batch: batch in (0, 4, 8))
     run.run(tmp_path)
-    assert run.progress.skipped == 2
-    assert [row["skipped_batches"] for row in run.progress.history] == [1, 1, 0]
-    assert run.progress.steps == 9 - 2  # a skipped batch does not advance the schedule
-    assert run.ema is not None and run.ema.updates == 7
+    assert run.progress.skipped == 3
+    assert [row["skipped_batches"] for row in run.progress.history] == [1, 1, 1]
+    assert run.progress.steps == 9 - 3
+    # A skipped batch does not advance the schedule: the batch after it has the same learning rate.
+    assert [i for i in range(8) if rates[i] == rates[i + 1]] == [0, 4]
     assert all(torch.isfinite(tensor).all() for tensor in final(run).values())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_skipped_first_batch_leaves_no_trace(data: FoldData, tmp_path: Path, optimizer: str) -> None:
+    """Weights, statistics, averages and the optimiser's state are as if it had never been there."""
+
+    def two_steps(first_is_bad: bool) -> Trainer:
+        run = trainer(data, settings(optimizer__name=optimizer, ema__enabled=False))
+        images = torch.from_numpy(data.store.read(np.arange(16)))
+        # Away from the start, where the learning rate is 0.
+        run.progress.steps = 3
+        if first_is_bad:
+            with_bad_batches(run, lambda batch: batch == 0)
+            run._step(images[:8], np.arange(8))
+        run._step(images[8:], np.arange(8, 16))
+        run._read_outcome()
+        return run
+
+    clean, skipped = two_steps(False), two_steps(True)
+    assert (clean.progress.steps, skipped.progress.steps) == (4, 4)
+    ours, theirs = (training_tensors(run.predictor, None, run.optimizer) for run in (skipped, clean))
+    assert ours.keys() == theirs.keys()
+    counters = {
+        key for key in ours if key.endswith("num_batches_tracked")
+    }  # a momentum is set, nothing reads it
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours.keys() - counters)
 
 
 def test_too_many_skipped_in_a_row_stop_with_one_line(data: FoldData, tmp_path: Path) -> None:

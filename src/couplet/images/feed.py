@@ -1,10 +1,12 @@
-"""Batches of stored images on the device, read ahead of the compute where the device works on its own."""
+"""Batches of stored images on the device, read ahead of the compute."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -21,9 +23,23 @@ def image_batches(
     chunks = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
     if device.type == "cuda":
         yield from _overlapped(store, chunks, device)
-        return
-    for chunk in chunks:
-        yield torch.from_numpy(store.read(chunk))
+    else:
+        yield from _read_ahead(store, chunks)
+
+
+def _read_ahead(store: ImageStore, chunks: list[np.ndarray]) -> Iterator[torch.Tensor]:
+    """Read in a thread, so that the compute does not wait for a disk or for JPEGs to be decoded."""
+    pending: deque[Future[np.ndarray]] = deque()
+    with ThreadPoolExecutor(1, "read-ahead") as reader:
+        try:
+            for chunk in chunks:
+                pending.append(reader.submit(store.read, chunk))
+                if len(pending) > READ_AHEAD:
+                    yield torch.from_numpy(pending.popleft().result())
+            while pending:
+                yield torch.from_numpy(pending.popleft().result())
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _overlapped(store: ImageStore, chunks: list[np.ndarray], device: torch.device) -> Iterator[torch.Tensor]:

@@ -62,8 +62,8 @@ def training_view(
     boxes = crop_boxes(uniforms, side, size, augment)
     flips = np.where(uniforms[:, FLIP] < augment.flip, -1.0, 1.0)
     angles = np.deg2rad((2 * uniforms[:, ANGLE] - 1) * augment.rotation)
-    maps = torch.from_numpy(affine_maps(boxes, flips, angles, side)).to(images.device)
-    factors = torch.from_numpy(jitter_factors(uniforms, augment)).to(images.device)
+    maps = _to_device(affine_maps(boxes, flips, angles, side), images.device)
+    factors = _to_device(jitter_factors(uniforms, augment), images.device)
 
     views = _empty_views(len(images), size, images.device)
     for part in _parts(views):
@@ -192,8 +192,8 @@ def _jitter(pixels: Tensor, factors: Tensor) -> Tensor:
     pixels = (pixels * before).clamp_(0, 1)
     grey = pixels
     if pixels.shape[1] == 3:
-        weights = torch.tensor([0.2989, 0.587, 0.114], device=pixels.device)  # as torchvision has them
-        grey = (pixels * weights[:, None, None]).sum(dim=1, keepdim=True)
+        weights = np.array([0.2989, 0.587, 0.114], dtype=np.float32)  # as torchvision has them
+        grey = (pixels * _to_device(weights[:, None, None], pixels.device)).sum(dim=1, keepdim=True)
     average = grey.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (contrast * pixels + (1 - contrast) * average).clamp_(0, 1)
     return (pixels * after).clamp_(0, 1)
@@ -207,9 +207,14 @@ def _antialiased(pixels: Tensor, side: int) -> Tensor:
 
 def _normalise_into(views: Tensor, pixels: Tensor, mean: Three, std: Three) -> None:
     """Write (pixels - mean) / std, pixels in [0, 1]; a single channel is spread over the three."""
-    scale = 1 / torch.tensor(std, device=pixels.device)[:, None, None]
-    shift = -torch.tensor(mean, device=pixels.device)[:, None, None] * scale
-    torch.addcmul(shift, pixels, scale, out=views)
+    scale = 1 / np.array(std, dtype=np.float32)[:, None, None]
+    shift = -np.array(mean, dtype=np.float32)[:, None, None] * scale
+    torch.addcmul(_to_device(shift, pixels.device), pixels, _to_device(scale, pixels.device), out=views)
+
+
+def _to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    # Without `non_blocking` the host would wait for all that the GPU has to do before.
+    return torch.from_numpy(values).to(device, non_blocking=True)
 
 
 def _empty_views(n: int, size: int, device: torch.device) -> Tensor:

@@ -18,6 +18,8 @@ from safetensors.torch import load, save
 
 from couplet.console import say
 from couplet.files import write_bytes, write_json
+from couplet.models.predictor import Predictor
+from couplet.training.ema import EMA
 
 INDEX = "checkpoint.json"
 Tensors = dict[str, torch.Tensor]
@@ -97,3 +99,38 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
 
 def _digest(index: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+# --- what a run goes on from --------------------------------------------------------------------------------
+
+
+def training_tensors(predictor: Predictor, ema: EMA | None, optimizer: torch.optim.Optimizer) -> Tensors:
+    """All tensors of a run, flat: weights, averages and the optimiser's state."""
+    tensors = {f"predictor.{key}": value for key, value in predictor.state_dict().items()}
+    if ema is not None:
+        tensors |= {f"ema.{key}": value for key, value in ema.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items() if value is not None}
+    return tensors
+
+
+def load_training_tensors(
+    tensors: Tensors, predictor: Predictor, ema: EMA | None, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put what `training_tensors` gave back in its place."""
+
+    def part(prefix: str) -> Tensors:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    predictor.load_state_dict(part("predictor."))
+    if ema is not None:
+        ema.load_state_dict(part("ema."))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in part("optimizer.").items():
+        index, name = key.split(".", 1)
+        if value.shape == parameters[int(index)].shape:
+            # The fused optimiser walks raw memory: its state must be laid out as its parameter is.
+            value = torch.empty_like(parameters[int(index)]).copy_(value)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

@@ -19,50 +19,50 @@ class EMA:
     weights. Other entries (BatchNorm's batch counter) are copied.
 
     Args:
-        model: where the averages start.
+        model: what is averaged, and where the averages start; already on its device, where it stays.
         decay: d in the long run, in [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
+        # Collected once: walking through the modules takes longer than averaging what is in them.
+        self.live: dict[str, Tensor] = dict(model.state_dict())
         self.shadow: dict[str, Tensor] = {
             # Masters of half-precision weights would lose small updates in half precision.
             key: value.to(torch.float32 if value.dtype.itemsize < 4 else value.dtype, copy=True)
             if value.is_floating_point()
             else value.clone()
-            for key, value in model.state_dict().items()
+            for key, value in self.live.items()
         }
+        averaged = [key for key, value in self.live.items() if value.is_floating_point()]
+        copied = [key for key, value in self.live.items() if not value.is_floating_point()]
+        self._averaged = [self.shadow[key] for key in averaged], [self.live[key] for key in averaged]
+        self._copied = [self.shadow[key] for key in copied], [self.live[key] for key in copied]
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the model's weights after an optimiser step."""
+    def update(self) -> None:
+        """Take in the model's weights as they are now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        state = model.state_dict()
-        averaged = [key for key, value in self.shadow.items() if value.is_floating_point()]
-        copied = [key for key, value in self.shadow.items() if not value.is_floating_point()]
-        shadows = [self.shadow[key] for key in averaged]
-        values = [state[key].to(self.shadow[key].dtype) for key in averaged]
+        shadows, values = self._averaged
+        values = [value.to(shadow.dtype) for shadow, value in zip(shadows, values, strict=True)]
         torch._foreach_lerp_(shadows, values, 1 - decay)
-        if copied:
-            torch._foreach_copy_([self.shadow[key] for key in copied], [state[key] for key in copied])
+        if self._copied[0]:
+            torch._foreach_copy_(*self._copied)
         self.updates += 1
 
-    @torch.no_grad()
-    def copy_to(self, model: nn.Module) -> None:
-        """Overwrite the model's weights with the averages."""
-        state = model.state_dict()
-        torch._foreach_copy_([state[key] for key in self.shadow], list(self.shadow.values()))
-
     @contextmanager
-    def applied_to(self, model: nn.Module) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """The model holds the averages within the block, and exactly its own weights again after it."""
-        own = {key: value.clone() for key, value in model.state_dict().items()}
-        self.copy_to(model)
+        live = list(self.live.values())
+        own = [value.clone() for value in live]
+        with torch.no_grad():
+            torch._foreach_copy_(live, list(self.shadow.values()))
         try:
             yield
         finally:
-            model.load_state_dict(own)
+            with torch.no_grad():
+                torch._foreach_copy_(live, own)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages under the model's own keys, and `updates`: flat, as safetensors needs it."""

@@ -27,11 +27,18 @@ from couplet.inference.predict import predict_probabilities
 from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.params import Params
-from couplet.training.checkpoint import Tensors, load_checkpoint, save_checkpoint
+from couplet.training.checkpoint import (
+    Tensors,
+    load_checkpoint,
+    load_training_tensors,
+    save_checkpoint,
+    training_tensors,
+)
 from couplet.training.ema import EMA
 from couplet.training.losses import build_loss
 from couplet.training.optimizer import build_optimizer, set_learning_rate
 from couplet.training.schedule import learning_rate_factor
+from couplet.training.step import FlatBuffers, Readback
 
 REMEDY = "lower optimizer.lr or optimizer.max_grad_norm, or set train.precision to float32"
 
@@ -81,7 +88,9 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.mean, self.std = normalisation(predictor.backbone)
         self.keys = image_keys(data.train_ids)
-        self.buffers = [buffer for buffer in predictor.buffers() if buffer.is_floating_point()]
+        self.buffers = FlatBuffers(predictor)
+        self.readback = Readback(3, self.device)
+        self.unread = -1  # the batch whose outcome is still to be read
         self.batches_per_epoch = len(data.train_ids) // params.train.batch_size
         if self.batches_per_epoch == 0:
             raise UserError(
@@ -130,58 +139,65 @@ class Trainer:
             self._step(stored, rows)
             state.batch += 1
             if time.monotonic() - saved > 60 * self.params.train.checkpoint_minutes:
+                self._read_outcome()
                 self._save(folder)
                 saved = time.monotonic()
+        self._read_outcome()
 
     def _step(self, stored: torch.Tensor, rows: np.ndarray) -> None:
-        """One batch: view, forward, backward, and an optimiser step unless something is not finite."""
+        """One batch: view, forward, backward, and an optimiser step that does nothing if something is not finite."""
         params, state = self.params, self.progress
         draws = uniforms(self.keys[rows], params.seed, self.fold, state.epoch, N_DRAWS)
         images = training_view(stored, draws, params.image.size, params.augment, self.mean, self.std)
         targets = torch.from_numpy(self.data.train_labels[rows]).to(self.device, non_blocking=True)
-        before = [buffer.clone() for buffer in self.buffers]
+        self.buffers.save()
         torch.manual_seed(_dropout_seed(params.seed, self.fold, state.epoch, state.batch))
-        set_learning_rate(self.optimizer, self._learning_rate_factor(state.steps))
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
             logits = self.predictor(images.contiguous(memory_format=torch.channels_last))
         loss = self.loss(logits, targets)
         if self.predictor.refiner is not None:
             loss = loss + params.refiner.lambda_ * self.predictor.refiner.l1()
+        scale = self.scaler.scale(torch.ones_like(loss.detach()))
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.predictor.parameters(), params.optimizer.max_grad_norm)
-        finite = bool(torch.isfinite(loss.detach()) & torch.isfinite(norm))
-        # fp16 begins with a scale that is too large, on purpose: such a batch says nothing about the training.
-        calibrating = (
-            self.precision == "fp16" and bool(torch.isfinite(loss.detach())) and self.scaler.get_scale() > 1
-        )
-        if finite:
-            self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if finite or not calibrating:
-            self._count(finite, loss)
-        if not finite:
-            # The forward pass of a batch that overflowed has also poisoned BatchNorm's running statistics.
-            torch._foreach_copy_(self.buffers, before)
+        finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
 
-    def _count(self, finite: bool, loss: torch.Tensor) -> None:
+        self._read_outcome()  # of the batch before, which the GPU has long finished: it decides the learning rate
+        set_learning_rate(self.optimizer, self._learning_rate_factor(state.steps))
+        # What GradScaler tells the fused optimisers: they leave everything as it is if it is not 0.
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.scaler.update()
+        self.buffers.restore_unless(finite)
+        if self.ema is not None:
+            self.ema.update()
+        self.readback.put(torch.stack([loss.detach(), finite, scale]))
+        self.unread = state.batch
+
+    def _read_outcome(self) -> None:
+        """Count the last batch whose outcome is not read yet, if there is one."""
+        if self.unread < 0:
+            return
+        batch, self.unread = self.unread, -1
+        loss, finite, scale = self.readback.take()
         state = self.progress
         if finite:
             state.steps += 1
-            state.loss_sum += float(loss.detach())
+            state.loss_sum += loss
             state.loss_batches += 1
             state.skipped_in_a_row = 0
-            if self.ema is not None:
-                self.ema.update(self.predictor)
             return
+        if self.precision == "fp16" and math.isfinite(loss) and scale > 1:
+            return  # fp16 begins with a scale that is too large, on purpose: that says nothing about the training
         state.skipped += 1
         state.skipped_in_epoch += 1
         state.skipped_in_a_row += 1
         if state.skipped_in_a_row > self.params.train.max_skipped_in_a_row:
             raise UserError(
                 f"fold {self.fold}: {state.skipped_in_a_row} batches in a row gave a loss or gradient that is not "
-                f"finite (epoch {state.epoch + 1}, batch {state.batch + 1}): {REMEDY}"
+                f"finite (epoch {state.epoch + 1}, batch {batch + 1}): {REMEDY}"
             )
 
     def _learning_rate_factor(self, step: int) -> float:
@@ -189,7 +205,7 @@ class Trainer:
 
     def _validate(self) -> None:
         """Validation macro-AUC of the averaged weights, without TTA; the best epoch is kept (ties: the earlier)."""
-        with self.ema.applied_to(self.predictor) if self.ema else nullcontext():
+        with self.ema.applied() if self.ema else nullcontext():
             auc, mean_coupling = self._score()
             if auc > self.progress.best_auc:
                 self.progress.best_auc, self.progress.best_epoch = auc, self.progress.epoch
@@ -255,7 +271,10 @@ class Trainer:
         state.scaler = self.scaler.state_dict()
         groups: dict[str, tuple[str, Tensors]] = {}
         if not self._finished():  # what was needed to go on is then most of a gigabyte for nothing
-            groups["state"] = (f"{state.epoch}.{state.batch}", self._tensors())
+            groups["state"] = (
+                f"{state.epoch}.{state.batch}",
+                training_tensors(self.predictor, self.ema, self.optimizer),
+            )
         if self.best:
             groups["best"] = (f"{state.best_epoch}", self.best)
         save_checkpoint(folder, asdict(state), groups)
@@ -269,41 +288,12 @@ class Trainer:
         if self._finished():
             say(f"fold {self.fold}: going on from its finished run")
             return
-        self._load_tensors(checkpoint.groups["state"])
+        load_training_tensors(checkpoint.groups["state"], self.predictor, self.ema, self.optimizer)
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
         say(
             f"fold {self.fold}: going on from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
         )
-
-    def _tensors(self) -> Tensors:
-        tensors = {f"predictor.{key}": value for key, value in self.predictor.state_dict().items()}
-        if self.ema is not None:
-            tensors |= {f"ema.{key}": value for key, value in self.ema.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{index}.{name}": value for name, value in values.items() if value is not None
-            }
-        return tensors
-
-    def _load_tensors(self, tensors: Tensors) -> None:
-        def part(prefix: str) -> Tensors:
-            return {
-                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-            }
-
-        self.predictor.load_state_dict(part("predictor."))
-        if self.ema is not None:
-            self.ema.load_state_dict(part("ema."))
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            index, name = key.split(".", 1)
-            if value.shape == parameters[int(index)].shape:
-                # The fused optimiser walks raw memory: its state must be laid out as its parameter is.
-                value = torch.empty_like(parameters[int(index)]).copy_(value)
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
 
 
 def _dropout_seed(seed: int, fold: int, epoch: int, batch: int) -> int:

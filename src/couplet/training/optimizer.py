@@ -38,7 +38,12 @@ def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.o
         for name, module, lr, weight_decay in modules
     ]
     if optimizer.name == "sgd":
-        return torch.optim.SGD(groups, lr=optimizer.lr, momentum=optimizer.momentum, fused=True)
+        sgd = torch.optim.SGD(groups, lr=optimizer.lr, momentum=optimizer.momentum, fused=True)
+        if optimizer.momentum:
+            # The fused step would leave them as whatever was in memory if the very first batch is skipped.
+            for parameter in (parameter for group in groups for parameter in group["params"]):
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return torch.optim.AdamW(groups, lr=optimizer.lr, fused=True)
 
 

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from couplet.training.step import FlatBuffers, Readback
+
+
+def test_buffers_are_put_back_unless_the_batch_was_finite():
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2), nn.BatchNorm1d(2))
+    buffers = FlatBuffers(model)
+    assert len(buffers.buffers) == 4  # means and variances; the batch counters are no floats
+    for finite, expected in ((True, 5.0), (False, 5.0)):
+        buffers.save()
+        model[0].running_mean.fill_(5.0 if finite else float("nan"))
+        model[2].running_var.fill_(5.0 if finite else float("inf"))
+        buffers.restore_unless(torch.tensor(finite))
+        assert model[0].running_mean.tolist() == [expected] * 2
+        assert model[2].running_var.tolist() == [expected] * 2
+        assert model[2].running_mean.tolist() == [0, 0] and model[0].running_var.tolist() == [1, 1]
+
+
+def test_a_model_without_buffers_has_nothing_to_put_back():
+    buffers = FlatBuffers(nn.Linear(2, 2))
+    buffers.save()
+    buffers.restore_unless(torch.tensor(False))
+    assert buffers.buffers == []
+
+
+def test_numbers_come_back_as_they_were_sent():
+    readback = Readback(3, torch.device("cpu"))
+    for values in ([1.5, 0.0, 65536.0], [float("inf"), 1.0, 1.0]):
+        sent = torch.tensor(values)
+        readback.put(sent)
+        sent.zero_()  # what is sent is a copy
+        assert readback.take() == values
