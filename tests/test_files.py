@@ -21,6 +21,15 @@ def test_csv_and_json_have_fixed_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "t.json").read_text() == '{\n  "b": 1,\n  "a": [\n    null,\n    "ä"\n  ]\n}\n'
 
 
+def test_a_table_that_cannot_be_written_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    write_csv(path, pd.DataFrame({"x": [1]}))
+    with pytest.raises(UnicodeEncodeError):
+        write_csv(path, pd.DataFrame({"x": ["written first"] * 100_000 + ["\ud800"]}))
+    assert path.read_bytes() == b"x\n1\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
 def test_json_never_holds_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "t.json", {"auc": float("nan")})

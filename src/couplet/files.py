@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from couplet.errors import UserError
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 RESTORE = "restore it with `dvc checkout` or git, or make it again with `dvc repro`"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically: a reader sees the old file or the new one, never a part.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, which takes the place of `path` at the end: a reader never sees a part of it.
 
     Raises:
         OSError: it cannot be written (a full or read-only disk); its `filename` says which file.
@@ -30,7 +31,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with naming(path), temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -39,6 +40,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if not _runs(left.name.split(".")[-2]):
             left.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically (see `replacing`)."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 @contextmanager
@@ -69,7 +76,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_csv(path: Path, frame: DataFrame, float_format: str | None = None) -> None:
     """Write a table without its index, "\\n" line ends, atomically."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n", float_format=float_format))
+    with replacing(path) as file:
+        frame.to_csv(file, index=False, lineterminator="\n", float_format=float_format)
 
 
 def write_json(path: Path, content: Any) -> None:

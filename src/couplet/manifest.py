@@ -78,9 +78,9 @@ def read_manifest() -> Manifest:
             f"{paths.MANIFEST} has no column {missing[0]!r}: restore it with `dvc checkout {paths.PREPARED}`"
         )
     truth = table[labels].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-    known = (table[labels].astype(str) != "").to_numpy()
-    if (known & ~np.isin(truth, (0, 1))).any():
-        row = int(np.argmax((known & ~np.isin(truth, (0, 1))).any(axis=1)))
+    wrong = (table[labels] != "").to_numpy() & ~np.isin(truth, (0, 1))
+    if wrong.any():
+        row = int(np.argmax(wrong.any(axis=1)))
         raise UserError(f"{paths.MANIFEST}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
     return Manifest(table, labels, truth, store_positions(table, paths.MANIFEST))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -43,6 +44,23 @@ def test_a_packed_table_is_not_unpacked_beyond_the_limit(raw, error, monkeypatch
     assert error(read_table, raw / "t.csv.gz") == (
         f"{raw}/t.csv.gz has more than 1000 bytes: it is no label table, take it away"
     )
+
+
+def test_a_small_table_is_read_in_little_memory(put):
+    """Not in the gigabyte that a table may have: a limit of memory (`ulimit -v`) would refuse that."""
+    path = put("t.csv", "id,A\n" + "x,1\n" * 1000)
+    tracemalloc.start()
+    rows = sum(1 for _ in csv_text.read_rows(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 1001
+    assert peak < 8 * 2**20
+
+
+def test_text_is_read_in_pieces_and_no_character_or_line_end_is_torn(raw):
+    cells = ["é" * (n % 7) + str(n) for n in range(20_000)]
+    (raw / "t.csv").write_bytes("\r\n".join(cells).encode())
+    assert list(csv_text.read_rows(raw / "t.csv")) == [(n + 1, [cell]) for n, cell in enumerate(cells)]
 
 
 def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put, error):

@@ -31,10 +31,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (line in the file, stripped cells) of each row, the header first, empty lines left out."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{path} has more than {MAX_BYTES} bytes: it is no label table, take it away")
-        text = content.decode("utf-8-sig")
+            content = _read_bytes(path, file)
+        content.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path} is not there: docs/datasets.md shows the layout") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -46,7 +44,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             f"{path}, row {line}: byte 0x{error.object[error.start]:02x} is not UTF-8 text: "
             "save the table as CSV in UTF-8"
         ) from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # A StringIO would hold four bytes of each character.
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
     before = 0
     try:
         for row in reader:
@@ -58,6 +58,15 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(
             f"{path}, row {before + 1}: not valid CSV ({error}): mend its quotation marks"
         ) from None
+
+
+def _read_bytes(path: Path, file: io.BufferedIOBase) -> bytes:
+    content = io.BytesIO()
+    while piece := file.read(2**20):  # asked for MAX_BYTES, it would take that much memory before it reads
+        content.write(piece)
+        if content.tell() > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES} bytes: it is no label table, take it away")
+    return content.getvalue()
 
 
 def check_header(path: Path, header: list[str]) -> list[str]:

@@ -42,12 +42,7 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
     pending: list[tuple[str, str, tuple[str, ...]]] = [("", str(root), (top,))]
     while pending:
         prefix, folder, chain = pending.pop()
-        try:
-            with os.scandir(folder) as entries:
-                listing = list(entries)
-        except OSError as error:
-            raise UserError(f"{folder} cannot be read ({error.strerror}): mend its access rights") from None
-        for entry in listing:
+        for entry in _entries(folder):
             if entry.name.startswith(".") or (not prefix and below is not None and entry.name not in below):
                 continue
             path, real = prefix + entry.name, f"{chain[-1]}/{entry.name}"
@@ -63,6 +58,14 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
             # A link to a folder that is being walked already would never end.
             elif entry.is_dir() and not any(_inside(step, real) for step in chain):
                 pending.append((f"{path}/", entry.path, (*chain, real)))
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): mend its access rights") from None
 
 
 def _is_circle(path: Path) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import starmap
@@ -91,20 +92,20 @@ class Inventory:
         Raises:
             UserError: a file changed, is gone or is new; the first is named.
         """
-        known = dict(zip(self.files["path"], self.files["size"], strict=True))
-        there = {path: entry.stat().st_size for path, entry in _files(folder)}
-        changed = sorted(path for path in known.keys() | there.keys() if known.get(path) != there.get(path))
+        sizes = dict(zip(self.files["path"], self.files["size"], strict=True))
+        changed = {}
+        for path, entry in _files(folder):
+            size, listed = entry.stat().st_size, sizes.pop(path, None)
+            if size != listed:
+                changed[path] = "is new" if listed is None else f"has {size} bytes, not {listed}"
+        changed |= dict.fromkeys(sizes, "is gone")
         if changed:
-            path = changed[0]
-            if path not in there:
-                state = "is gone"
-            elif path not in known:
-                state = "is new"
-            else:
-                state = f"has {there[path]} bytes, not {known[path]}"
+            path = min(changed)
             more = f" (and {len(changed) - 1} more files differ)" if len(changed) > 1 else ""
-            raise UserError(f"{folder / path} {state} since {paths.INVENTORY} was written{more}: {RESCAN}")
-        for path in filter(_is_table, known):
+            raise UserError(
+                f"{folder / path} {changed[path]} since {paths.INVENTORY} was written{more}: {RESCAN}"
+            )
+        for path in filter(_is_table, self.files["path"]):
             if _size_and_md5(folder / path)[1] != self.md5_of(path):
                 raise UserError(f"{folder / path} has changed since {paths.INVENTORY} was written: {RESCAN}")
 
@@ -176,8 +177,7 @@ def scan_source(source: str) -> None:
     say(f"{paths.INVENTORY}: {source}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
 
 
-def _files(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
-    files = []
+def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     for path, entry in walk(folder):
         if entry is None:
             raise UserError(
@@ -187,8 +187,7 @@ def _files(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
             raise UserError(
                 f"{folder}: the file name {path!r} holds control characters or is not UTF-8: rename it"
             )
-        files.append((path, entry))
-    return files
+        yield path, entry
 
 
 def _is_table(path: str) -> bool:

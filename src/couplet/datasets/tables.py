@@ -92,7 +92,7 @@ class Table:
     def label_values(self, columns: Sequence[str]) -> DataFrame:
         """Label columns as float64: 1, 0, -1 (uncertain), NaN (blank)."""
         cells = self.cells[list(columns)]
-        bad = ~cells.isin(list(LABEL_VALUES))
+        bad = cells.apply(lambda column: ~column.isin(list(LABEL_VALUES)))
         for row in cells.index[bad.any(axis=1)][:1]:
             column = str(bad.columns[bad.loc[row]][0])
             raise UserError(
@@ -112,7 +112,9 @@ def read_table(path: Path, required: Collection[str] = ()) -> Table:
     """
     rows = read_rows(path)
     header = check_header(path, next(rows, (1, []))[1])
-    lines, cells = [], []
+    lines: list[int] = []
+    columns: list[list[str]] = [[] for _ in header]
+    seen: dict[str, str] = {}  # equal cells share one string
     for line, row in rows:
         # An empty cell after a trailing comma is no cell; anything else means that columns have shifted.
         if len(row) < len(header) or any(row[len(header) :]):
@@ -121,14 +123,14 @@ def read_table(path: Path, required: Collection[str] = ()) -> Table:
                 "complete the row, or quote the cell that holds a comma"
             )
         lines.append(line)
-        cells.append(row[: len(header)])
-    if not cells:
+        for column, cell in zip(columns, row, strict=False):
+            column.append(seen.setdefault(cell, cell))
+    if not lines:
         raise UserError(f"{path} has no rows below its header: check that the file is complete")
-    columns = list(zip(header, zip(*cells, strict=True), strict=True))
-    for position, (name, column) in enumerate(columns, start=1):
+    for position, (name, column) in enumerate(zip(header, columns, strict=True), start=1):
         if not name and any(column):
             say(f"{path.name}: column {position} has no name and is not read")
-    named = {name: column for name, column in columns if name}
+    named = {name: column for name, column in zip(header, columns, strict=True) if name}
     table = Table(path, DataFrame(named, index=Index(lines, name="line"), dtype=str))
     table.require(required)
     return table
