@@ -45,6 +45,7 @@ def test_defaults_are_the_papers_values() -> None:
     assert (params.ema.decay, params.model.dropout, params.seed) == (0.999, 0.4, 42)
     assert (params.augment.scale_min, params.augment.scale_max, params.augment.rotation) == (0.84, 1, 10)
     assert params.split.folds == [0, 1, 2]
+    assert params.image.codec == "raw"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_defaults_are_the_papers_values() -> None:
         ),
         ({"data__uncertain": {"Edema": "maybe"}}, "should be 'ignore', 'zeros' or 'ones'"),
         ({"image__channels": 2}, "image.channels = 2 is not allowed: it should be 1 or 3"),
+        ({"image__codec": "png"}, "image.codec = 'png' is not allowed: it should be 'raw' or 'jpeg'"),
         ({"model": None}, "model = nothing is not allowed: it should be keys with values"),
         ({"split__folds": 3}, "split.folds = 3 is not allowed: it should be a list"),
         (
@@ -170,6 +172,7 @@ def test_phantom_preset_only_shrinks(project_root: Path, monkeypatch: pytest.Mon
         "data.source",
         "image.size",
         "image.store_size",
+        "image.codec",
         "model.backbone",
         "model.pretrained",
         "model.backbone_args",

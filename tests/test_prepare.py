@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def test_everything_that_the_next_stages_read(project: Path) -> None:
     assert json.loads(paths.LABELS.read_text()) == {
         "source": "grand_xray_slam",
         "labels": list(LABELS),
-        "image": {"store_size": 36, "channels": 1, "shard_size": 4096},
+        "image": {"store_size": 36, "channels": 1, "shard_size": 4096, "codec": "raw"},
         "n_images": 6,
         "n_quarantined": 0,
         "notes": {},
@@ -144,9 +145,57 @@ def test_a_colour_store(project: Path) -> None:
     assert store.read(np.arange(6)).shape == (6, 3, 36, 36)
 
 
+JPEG_NAMES = [
+    *("images-00000.index.npy", "images-00000.jpegs"),
+    *("labels.json", "manifest.csv", "quarantine.csv", "submission_rows.csv"),
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_store_of_jpegs_differs_in_nothing_but_its_shards(project: Path, channels: int) -> None:
+    write_settings(image__channels=channels)
+    prepare()
+    raw, as_pixels = outputs(), ImageStore(paths.PREPARED).read(np.arange(6))
+    write_settings(image__channels=channels, image__codec="jpeg")
+    prepare()
+    jpeg, as_jpegs = outputs(), ImageStore(paths.PREPARED).read(np.arange(6))
+    assert list(jpeg) == JPEG_NAMES
+    layout = {"store_size": 36, "channels": channels, "shard_size": 4096, "codec": "jpeg"}
+    assert json.loads(jpeg["labels.json"])["image"] == layout
+    for name in ("manifest.csv", "quarantine.csv", "submission_rows.csv"):
+        assert jpeg[name] == raw[name]
+    assert 0 < np.abs(as_jpegs.astype(int) - as_pixels).max() <= 12
+
+    scratch = paths.scratch_root() / f"prepare/grand_xray_slam-36x{channels}"
+    endings = {"".join(path.suffixes) for path in scratch.iterdir()}
+    assert endings == {".jpegs", ".index.npy", ".json"}, "the pixels of the first run are not kept"
+    write_settings(image__channels=channels, image__codec="raw")
+    prepare()
+    assert outputs() == raw
+
+
+def test_the_launcher_makes_jpegs_too(project: Path, project_root: Path) -> None:
+    write_settings(image__codec="jpeg")
+    prepare()
+    expected = outputs()
+    shutil.rmtree(paths.PREPARED)
+    for name in ("src", "stages", "dvc.yaml"):
+        Path(name).symlink_to(project_root / name)
+    run = subprocess.run(
+        [sys.executable, "stages/prepare.py"],
+        env=os.environ | {"COUPLET_FRESH": "1", "COUPLET_WORKERS": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert outputs() == expected
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
 def test_running_again_gives_the_same_bytes_without_decoding(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], codec: str
 ) -> None:
+    write_settings(image__codec=codec)
     prepare()
     first = outputs()
 
@@ -266,11 +315,13 @@ def test_raw_data_that_is_not_the_inventorys_is_refused(project: Path, change: C
     assert not paths.PREPARED.exists()
 
 
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5, 6])
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(
-    project: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+    project: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, codec: str
 ) -> None:
     monkeypatch.setattr("couplet.prepare.SHARD_SIZE", 2)
+    write_settings(image__codec=codec)
     prepare()
     straight = outputs()
     assert len([name for name in straight if name.endswith(".npy")]) == 3
@@ -302,7 +353,12 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
 
 @pytest.mark.parametrize(
     ("edit", "written"),
-    [({"image__store_size": 34}, False), ({"data__unmentioned": "ones"}, False), ({}, True)],
+    [
+        ({"image__store_size": 34}, False),
+        ({"image__codec": "jpeg"}, False),
+        ({"data__unmentioned": "ones"}, False),
+        ({}, True),
+    ],
 )
 def test_settings_edited_meanwhile_write_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any], written: bool

@@ -20,6 +20,7 @@ from couplet.errors import UserError
 
 Policy = Literal["ignore", "zeros", "ones"]
 Source = Literal["phantom", "grand_xray_slam", "nih", "chexpert", "mimic_cxr_jpg", "csv", "coco"]
+Codec = Literal["raw", "jpeg"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -44,11 +45,12 @@ class DataParams(Section):
 
 
 class ImageParams(Section):
-    """Sizes of images, in pixels."""
+    """Sizes of images, in pixels, and how they are stored."""
 
     size: int = Field(380, ge=32, description="side of what the network sees")
     store_size: int = Field(416, ge=32, description="side of what is kept; crops are taken from it")
     channels: Literal[1, 3] = Field(1, description="1: grey pictures (X-rays), 3: colour")
+    codec: Codec = Field("raw", description="how pixels are kept; raw: exact, jpeg: a fifth of the space")
 
     @model_validator(mode="after")
     def _check(self) -> ImageParams:

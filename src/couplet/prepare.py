@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -34,20 +35,13 @@ def prepare() -> None:
     params = load_params()
     source, image = params.data.source, params.image
     raw = raw_folder(source)
-    inventory = load_inventory(source, raw)
-    inventory.check(raw)
-    dataset = read_dataset(source, raw, params.data.source_args)
-    table = resolve_unknown(dataset.table, dataset.labels, params.data.uncertain, params.data.unmentioned)
-    table = table.drop(columns="row").sort_values("image_id", ignore_index=True)
-    unlisted = unlisted_images(table, inventory)
-    if unlisted:
-        dataset.notes["image_files_not_listed"] = unlisted
+    dataset, images = read_raw(raw, params)
+    table = dataset.table.drop(columns="row")
     notes = "".join(f", {name.replace('_', ' ')}: {count}" for name, count in dataset.notes.items())
     say(f"{source}: {len(table)} images, {len(dataset.labels)} labels{notes}")
 
     with workspace("prepare", f"{source}-{image.store_size}x{image.channels}") as scratch:
-        images = listed_images(table, inventory)
-        packing = Packing(raw, images, scratch, image.store_size, image.channels, SHARD_SIZE)
+        packing = Packing(raw, images, scratch, image.store_size, image.channels, SHARD_SIZE, image.codec)
         outcomes = list(progress(packing.run(), "decoding", len(table)))
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
         readable = table["reason"] == ""
@@ -69,9 +63,26 @@ def prepare() -> None:
     say(f"{paths.PREPARED}: {readable.sum()} images of {image.store_size} x {image.store_size}")
 
 
+def read_raw(raw: Path, params: Params) -> tuple[Dataset, list[RawImage]]:
+    """The data set, sorted by image_id and with unknown labels resolved, and what the inventory has of its images.
+
+    What is only needed to get there (the inventory, the tables as they were read) ends here.
+    """
+    data = params.data
+    inventory = load_inventory(data.source, raw)
+    inventory.check(raw)
+    dataset = read_dataset(data.source, raw, data.source_args)
+    table = resolve_unknown(dataset.table, dataset.labels, data.uncertain, data.unmentioned)
+    table = table.sort_values("image_id", ignore_index=True)
+    unlisted = unlisted_images(table, inventory)
+    if unlisted:
+        dataset.notes["image_files_not_listed"] = unlisted
+    return replace(dataset, table=table), listed_images(table, inventory)
+
+
 def own_settings(params: Params) -> tuple[object, ...]:
     """The settings that this stage's result follows from."""
-    return params.data, params.image.store_size, params.image.channels
+    return params.data, params.image.store_size, params.image.channels, params.image.codec
 
 
 def listed_images(table: DataFrame, inventory: Inventory) -> list[RawImage]:
@@ -133,6 +144,7 @@ def write_tables(
         "store_size": params.image.store_size,
         "channels": params.image.channels,
         "shard_size": SHARD_SIZE,
+        "codec": params.image.codec,
     }
     content = {
         "source": params.data.source,

@@ -16,11 +16,16 @@ from cases_data_sets import changed
 from project import Project
 from safetensors.torch import load, save
 
+from couplet.images.codec import encode, index_file
+
 MODEL = "data/models/fold_0/predictor.safetensors"
 CONFIG = "data/models/fold_0/config.json"
 PREDICTIONS = "data/predictions/folds/fold_0.csv"
 SHARD = "data/prepared/images-00000.npy"
+STREAMS = "data/prepared/images-00000.jpegs"
+INDEX = "data/prepared/images-00000.index.npy"
 MANIFEST = "data/prepared/manifest.csv"
+LABELS = "data/prepared/labels.json"
 FOLDS = "data/splits/folds.csv"
 
 
@@ -55,6 +60,34 @@ def head(value: float) -> Given:
 def array(values: Any) -> Given:
     """Another array in the place of the shard."""
     return lambda project: np.save(place(project, SHARD), np.array(values), allow_pickle=True)
+
+
+def jpegs(spoil: Given) -> Given:
+    """Spoil a store of image.codec: jpeg."""
+
+    def change(project: Project) -> None:
+        pixels = np.load(place(project, SHARD), allow_pickle=False)
+        streams = [encode(image, "jpeg") for image in pixels]
+        place(project, SHARD).unlink()
+        place(project, STREAMS).write_bytes(b"".join(streams))
+        place(project, INDEX).write_bytes(index_file(np.cumsum([0, *map(len, streams)]).tolist()))
+        labels = place(project, LABELS)
+        labels.write_text(labels.read_text().replace('"codec": "raw"', '"codec": "jpeg"'))
+        spoil(project)
+
+    return change
+
+
+def index(change: Callable[[np.ndarray], np.ndarray]) -> Given:
+    """Change the index of the streams."""
+    return lambda project: np.save(place(project, INDEX), change(np.load(place(project, INDEX))))
+
+
+def small_jpegs(project: Project) -> None:
+    """Pictures of another size in the place of all."""
+    stream = encode(np.zeros((1, 32, 32), np.uint8), "jpeg")
+    place(project, STREAMS).write_bytes(24 * stream)
+    place(project, INDEX).write_bytes(index_file(range(0, 25 * len(stream), len(stream))))
 
 
 def config(change: Callable[[Any], object]) -> Given:
@@ -159,7 +192,7 @@ CASES = [
     ),
     evaluate(
         "config.json cut short",
-        cut(CONFIG, 0.5),
+        text(CONFIG, lambda content: content[: content.index("labels") + 3]),
         "data/models/fold_0/config.json is not valid JSON (Unterminated string starting at: {place}): restore it with `dvc checkout` or git, or make it again with `dvc repro`",
     ),
     evaluate(
@@ -190,12 +223,42 @@ CASES = [
     evaluate(
         "a shard with a pickle inside",
         array([{"a": 1}]),
-        "data/prepared/images-00000.npy is truncated or damaged: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+        "data/prepared/images-00000.npy holds object (1,), not uint8 (24, 1, 36, 36) as manifest.csv says: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
     ),
     evaluate(
         "a shard of another kind",
         array(np.zeros((24, 1, 36, 36))),
         "data/prepared/images-00000.npy holds float64 (24, 1, 36, 36), not uint8 (24, 1, 36, 36) as manifest.csv says: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "a JPEG shard without its index",
+        jpegs(removed(INDEX)),
+        "data/prepared/images-00000.index.npy is not there: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "an index of JPEG streams that does not rise",
+        jpegs(index(lambda offsets: offsets[[0, 2, 1, *range(3, len(offsets))]])),
+        "data/prepared/images-00000.index.npy is damaged: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "an index of other numbers",
+        jpegs(index(lambda offsets: offsets.astype(np.float64))),
+        "data/prepared/images-00000.index.npy holds float64 (25,), not uint64 (25,) as manifest.csv says: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "a JPEG shard cut short",
+        jpegs(cut(STREAMS, 0.5)),
+        "data/prepared/images-00000.jpegs is truncated, or images-00000.index.npy belongs to another file: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "a JPEG shard with pictures of another size",
+        jpegs(small_jpegs),
+        "data/prepared/images-00000.jpegs is damaged: its image 2 is no JPEG of 36 x 36 in grey: restore it with `dvc checkout data/prepared`, or make it again with `dvc repro -f prepare`",
+    ),
+    evaluate(
+        "labels.json with a codec that does not exist",
+        replaced(LABELS, '"codec": "raw"', '"codec": "webp"'),
+        "data/prepared/labels.json: image.codec is 'webp', not raw or jpeg: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
     ),
     evaluate(
         "an empty manifest",

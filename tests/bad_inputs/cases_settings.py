@@ -167,6 +167,11 @@ CASES = [
         "params.yaml: image.store_size must be at least image.size: views are never enlarged",
     ),
     check(
+        "a codec that does not exist",
+        setting("image.codec", "png"),
+        "params.yaml: image.codec = 'png' is not allowed: it should be 'raw' or 'jpeg'",
+    ),
+    check(
         "warm-up without anything after it",
         setting("schedule.warmup_epochs", 2),
         "params.yaml: schedule.warmup_epochs = 2 leaves no step for the cosine: it must be below schedule.epochs = 2",
@@ -216,7 +221,7 @@ CASES = [
     Case(
         "a store larger than the disk",
         setting("image.store_size", 10_000_000),
-        refused="{project}/.scratch/prepare/csv-10000000x1 has {free} GB left, the store needs 2400000.0 GB more: free space, lower image.store_size, or set COUPLET_SCRATCH to a folder on a larger disk",
+        refused="{project}/.scratch/prepare/csv-10000000x1 has {free} GB left, the store needs 2400000.0 GB more: free space, lower image.store_size, set image.codec: jpeg, or set COUPLET_SCRATCH to a folder on a larger disk",
     ),
     train(
         "a backbone that does not exist",

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from PIL import Image
 
 from couplet.errors import UserError
 from couplet.images import packing
-from couplet.images.decode import decode
+from couplet.images.decode import decode, decode_bytes
 from couplet.images.packing import Outcome, Packing, RawImage
+from couplet.images.writing import Encoded
+from couplet.params import Codec
 
 SIZE = 16
+CODECS = pytest.mark.parametrize("codec", ["raw", "jpeg"])
 
 
 def raw_image(folder: Path, name: str, content: bytes | None = None) -> RawImage:
@@ -66,9 +70,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     names: list[str] = []
     original = packing._decode_as_listed
 
-    def count(raw: Path, size: int, channels: int, image: RawImage) -> packing.Decoded:
+    def count(raw: Path, size: int, channels: int, codec: Codec, image: RawImage) -> Encoded:
         names.append(image.path)
-        return original(raw, size, channels, image)
+        return original(raw, size, channels, codec, image)
 
     monkeypatch.setattr(packing, "_decode_as_listed", count)
     yield names
@@ -103,32 +107,33 @@ def test_a_shard_is_what_numpy_itself_writes(tmp_path: Path, raw: Path, images: 
     assert file.read_bytes() == (tmp_path / "same.npy").read_bytes()
 
 
+@CODECS
 def test_the_pool_gives_the_same_bytes_in_the_same_order(
-    tmp_path: Path, raw: Path, images: list[RawImage], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, raw: Path, images: list[RawImage], monkeypatch: pytest.MonkeyPatch, codec: Codec
 ) -> None:
-    inline = new_packing(raw, images, tmp_path / "a")
+    inline = new_packing(raw, images, tmp_path / "a", codec=codec)
     expected = list(inline.run())
-    monkeypatch.setattr(packing, "POOL_FROM_BYTES", 0)
-    monkeypatch.setenv("COUPLET_WORKERS", "2")
-    pooled = new_packing(raw, images, tmp_path / "b")
+    monkeypatch.setenv("COUPLET_WORKERS", "3")
+    pooled = new_packing(raw, images, tmp_path / "b", codec=codec)
     assert list(pooled.run()) == expected
     assert finished_bytes(pooled, tmp_path / "out_b") == finished_bytes(inline, tmp_path / "out_a")
-    assert not multiprocessing.active_children()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+@CODECS
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 9, 10])
 def test_an_interrupted_run_goes_on_with_the_missing_shards(
-    tmp_path: Path, raw: Path, images: list[RawImage], decoded: list[str], stop_after: int
+    tmp_path: Path, raw: Path, images: list[RawImage], decoded: list[str], stop_after: int, codec: Codec
 ) -> None:
-    straight = new_packing(raw, images, tmp_path / "straight")
+    straight = new_packing(raw, images, tmp_path / "straight", codec=codec)
     expected = list(straight.run())
 
-    steps = new_packing(raw, images, tmp_path / "scratch").run()
+    steps = new_packing(raw, images, tmp_path / "scratch", codec=codec).run()
     for _ in range(stop_after):
         next(steps)
     steps.close()  # like a kill: nothing after this point runs
     decoded.clear()
-    resumed = new_packing(raw, images, tmp_path / "scratch")
+    resumed = new_packing(raw, images, tmp_path / "scratch", codec=codec)
     assert list(resumed.run()) == expected
     # The image after which it stopped had not been finished with its shard.
     finished_shards = (stop_after - 1) // 4
@@ -154,41 +159,112 @@ def test_only_shards_whose_files_changed_are_decoded_again(
     assert len(decoded) == 10
 
 
-def test_another_decoder_starts_afresh(
-    tmp_path: Path, raw: Path, images: list[RawImage], decoded: list[str], monkeypatch: pytest.MonkeyPatch
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-2])
+
+
+def flip(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+DAMAGES = [
+    *((ending, spoil) for ending in (".npy", ".jpegs", ".index.npy") for spoil in (cut, flip, Path.unlink)),
+    *((".json", spoil) for spoil in (cut, Path.unlink, lambda file: file.write_text("{}"))),
+]
+
+
+@pytest.mark.parametrize(("ending", "spoil"), DAMAGES)
+def test_a_damaged_shard_is_made_again(
+    tmp_path: Path,
+    raw: Path,
+    images: list[RawImage],
+    decoded: list[str],
+    ending: str,
+    spoil: Callable[[Path], object],
 ) -> None:
-    list(new_packing(raw, images, tmp_path / "scratch").run())
+    codec: Codec = "raw" if ending == ".npy" else "jpeg"
+    first = new_packing(raw, images, tmp_path / "scratch", codec=codec)
+    expected = list(first.run())
+    whole = finished_bytes(first, tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    spoil(list(first._shards)[1].stem.with_suffix(ending))
     decoded.clear()
-    monkeypatch.setattr(packing, "fingerprint", lambda: "another version")
+    again = new_packing(raw, images, tmp_path / "scratch", codec=codec)
+    assert list(again.run()) == expected
+    assert decoded == ["4.png", "5.png", "6.png", "7.png"]
+    assert finished_bytes(again, tmp_path / "b") == whole
+
+
+def test_a_jpeg_shard_holds_one_stream_per_readable_image_and_where_it_begins(
+    tmp_path: Path, raw: Path, images: list[RawImage]
+) -> None:
+    done = new_packing(raw, images, tmp_path / "scratch", size=48, codec="jpeg")
+    outcomes = list(done.run())
+    assert outcomes == list(new_packing(raw, images, tmp_path / "raw_scratch", size=48).run())
+    done.link_into(tmp_path / "out")
+    names = [f"images-0000{i}{ending}" for i in range(3) for ending in (".index.npy", ".jpegs")]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    for shard, count in enumerate([3, 3, 2]):
+        index = np.load(tmp_path / f"out/images-0000{shard}.index.npy", allow_pickle=False)
+        content = (tmp_path / f"out/images-0000{shard}.jpegs").read_bytes()
+        assert index.dtype == np.dtype("<u8") and index.shape == (count + 1,)
+        assert index[0] == 0 and index[-1] == len(content)
+        readable = [image for image, o in zip(images, outcomes, strict=True) if o.shard == shard]
+        for image, start, end in zip(readable, index[:-1], index[1:], strict=True):
+            stream = content[start:end]
+            assert stream.startswith(b"\xff\xd8") and stream.endswith(b"\xff\xd9")
+            with Image.open(io.BytesIO(stream)) as stored:
+                assert (stored.format, stored.mode, stored.size) == ("JPEG", "L", (48, 48))
+                difference = np.asarray(stored) - decode(raw / image.path, 48, 1)[0][0].astype(int)
+            assert np.abs(difference).mean() < 1.5  # noise, the worst there is for JPEG
+
+
+def test_a_shard_without_a_readable_image_is_empty(tmp_path: Path, raw: Path) -> None:
+    broken = [raw_image(raw, f"{i}.png", b"no image") for i in range(4)]
+    done = new_packing(raw, broken, tmp_path / "scratch", codec="jpeg")
+    assert [outcome.shard for outcome in done.run()] == [-1] * 4
+    done.link_into(tmp_path / "out")
+    assert (tmp_path / "out/images-00000.jpegs").read_bytes() == b""
+    assert np.load(tmp_path / "out/images-00000.index.npy").tolist() == [0]
+    assert len(list(new_packing(raw, broken, tmp_path / "scratch", codec="jpeg").run())) == 4
+
+
+def test_another_codec_makes_shards_of_its_own(
+    tmp_path: Path, raw: Path, images: list[RawImage], decoded: list[str]
+) -> None:
+    as_pixels = new_packing(raw, images, tmp_path / "scratch")
+    list(as_pixels.run())
+    decoded.clear()
+    as_jpeg = new_packing(raw, images, tmp_path / "scratch", codec="jpeg")
+    list(as_jpeg.run())
+    assert len(decoded) == 10
+    decoded.clear()
+    list(new_packing(raw, images, tmp_path / "scratch").run())
+    assert decoded == []  # both are there until one is asked to forget the other
+    as_jpeg.forget_others()
+    endings = sorted("".join(path.suffixes) for path in (tmp_path / "scratch").iterdir())
+    assert endings == [".index.npy"] * 3 + [".jpegs"] * 3 + [".json"] * 3
+    list(as_jpeg.run())
+    assert decoded == []
     list(new_packing(raw, images, tmp_path / "scratch").run())
     assert len(decoded) == 10
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "no json", "bad json", "no npy"])
-def test_a_damaged_shard_is_made_again(
-    tmp_path: Path, raw: Path, images: list[RawImage], decoded: list[str], damage: str
+@pytest.mark.parametrize("version", ["fingerprint", "codec_fingerprint"])
+def test_another_encoder_or_decoder_starts_afresh(
+    tmp_path: Path,
+    raw: Path,
+    images: list[RawImage],
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
 ) -> None:
-    first = new_packing(raw, images, tmp_path / "scratch")
-    expected = list(first.run())
-    whole = finished_bytes(first, tmp_path / "a")
-    shutil.rmtree(tmp_path / "a")
-    shard = list(first._shards)[1]
-    content = shard.read_bytes()
-    if damage == "flip":
-        shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    elif damage == "cut":
-        shard.write_bytes(content[:-1])
-    elif damage == "no json":
-        shard.with_suffix(".json").unlink()
-    elif damage == "bad json":
-        shard.with_suffix(".json").write_text("[")
-    else:
-        shard.unlink()
+    list(new_packing(raw, images, tmp_path / "scratch", codec="jpeg").run())
     decoded.clear()
-    again = new_packing(raw, images, tmp_path / "scratch")
-    assert list(again.run()) == expected
-    assert decoded == ["4.png", "5.png", "6.png", "7.png"]
-    assert finished_bytes(again, tmp_path / "b") == whole
+    monkeypatch.setattr(packing, version, lambda *_: "another version")
+    list(new_packing(raw, images, tmp_path / "scratch", codec="jpeg").run())
+    assert len(decoded) == 10
 
 
 def test_two_shards_of_copies_stay_two(tmp_path: Path, raw: Path) -> None:
@@ -230,9 +306,7 @@ def test_left_overs_of_other_runs_are_removed(tmp_path: Path, raw: Path, images:
 def test_a_file_that_changed_since_the_inventory_is_named(
     tmp_path: Path, raw: Path, images: list[RawImage], monkeypatch: pytest.MonkeyPatch, pooled: bool
 ) -> None:
-    if pooled:
-        monkeypatch.setattr(packing, "POOL_FROM_BYTES", 0)
-        monkeypatch.setenv("COUPLET_WORKERS", "2")
+    monkeypatch.setenv("COUPLET_WORKERS", "2" if pooled else "1")
     content = bytearray((raw / "5.png").read_bytes())
     content[-1] ^= 1  # of the same size, and still an image
     (raw / "5.png").write_bytes(content)
@@ -245,16 +319,32 @@ def test_a_file_that_changed_since_the_inventory_is_named(
         list(new_packing(raw, images, tmp_path / "scratch").run())
 
 
+@pytest.mark.parametrize(
+    ("codec", "needed", "remedy"),
+    [
+        ("raw", 10 * SIZE**2, r"lower image\.store_size, set image\.codec: jpeg, or set COUPLET_SCRATCH"),
+        ("jpeg", 10 * SIZE**2 // 4, r"lower image\.store_size, or set COUPLET_SCRATCH"),
+    ],
+)
 def test_a_full_disk_is_noticed_before_any_work(
-    tmp_path: Path, raw: Path, images: list[RawImage], monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+    tmp_path: Path,
+    raw: Path,
+    images: list[RawImage],
+    monkeypatch: pytest.MonkeyPatch,
+    decoded: list[str],
+    codec: Codec,
+    needed: int,
+    remedy: str,
 ) -> None:
-    usage = type("Usage", (), {"free": 10 * SIZE**2 - 1})
+    usage = type("Usage", (), {"free": needed - 1})
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
-        UserError, match=r"scratch has 0\.0 GB left, the store needs 0\.0 GB more: free space"
+        UserError, match=rf"scratch has 0\.0 GB left, the store needs 0\.0 GB more: free space, {remedy}"
     ):
-        list(new_packing(raw, images, tmp_path / "scratch").run())
+        list(new_packing(raw, images, tmp_path / "scratch", codec=codec).run())
     assert decoded == []
+    usage.free = needed  # type: ignore[attr-defined]
+    assert len(list(new_packing(raw, images, tmp_path / "scratch", codec=codec).run())) == 10
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
@@ -267,9 +357,7 @@ def test_a_bad_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch, val
 SCRIPT = """
 import sys
 from pathlib import Path
-from couplet.images import packing
 from couplet.images.packing import Packing, RawImage
-packing.POOL_FROM_BYTES = 0
 raw, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 lines = [line.split() for line in (raw / "list.txt").read_text().splitlines()]
 images = [RawImage(name, int(size), md5) for name, size, md5 in lines]
@@ -280,10 +368,10 @@ if __name__ == "__main__":
 """
 
 
-def start_script(
-    tmp_path: Path, raw: Path, images: list[RawImage]
-) -> tuple[subprocess.Popen[str], list[int]]:
-    """Run a long packing in two workers; return once it is under way, with the ids of its processes."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_ends_at_once_and_keeps_its_finished_shards(
+    tmp_path: Path, raw: Path, images: list[RawImage], how: signal.Signals
+) -> None:
     (raw / "list.txt").write_text("".join(f"{i.path} {i.size} {i.md5}\n" for i in images))
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "scratch").mkdir()
@@ -295,44 +383,25 @@ def start_script(
         text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "120 done\n"
-    children = [
-        int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ]
-    return process, children
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_workers_end_with_their_parent(
-    tmp_path: Path, raw: Path, images: list[RawImage], how: signal.Signals
-) -> None:
-    process, children = start_script(tmp_path, raw, images)
-    assert len(children) >= 2
     process.send_signal(how)
     _, errors = process.communicate(timeout=20)
-    deadline = time.monotonic() + 10
-    while any(map(alive, children)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, children))
-    assert errors.count("Traceback") <= (how == signal.SIGINT)  # the parent's own, none of the workers'
-    # The two shards that were finished are kept.
+    assert errors.count("Traceback") == (how == signal.SIGINT)  # the main thread's own, none of the others'
     assert len(list((tmp_path / "scratch").glob("*.json"))) >= 2
 
 
-def test_a_killed_worker_is_explained(
+def test_odd_metadata_is_no_ones_warning(
     tmp_path: Path, raw: Path, images: list[RawImage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "POOL_FROM_BYTES", 0)
-    monkeypatch.setenv("COUPLET_WORKERS", "2")
-    steps = new_packing(raw, images * 20, tmp_path / "scratch", shard_size=40).run()
-    next(steps)
-    os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
-    with pytest.raises(UserError, match="a decoding process was killed, most likely because memory ran out"):
-        list(steps)
+    """Threads share the filter of warnings: it is set around all of them."""
+
+    def grumbles(*arguments: object) -> object:
+        warnings.warn("corrupt EXIF data", stacklevel=1)
+        return decode_bytes(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(packing, "decode_bytes", grumbles)
+    monkeypatch.setenv("COUPLET_WORKERS", "3")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert len(list(new_packing(raw, images, tmp_path / "scratch").run())) == 10
+        assert warnings.filters[0][0] == "always"
+    assert seen == []

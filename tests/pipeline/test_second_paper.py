@@ -78,7 +78,7 @@ def counted(truth: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
         if n_true:
             precisions.append(n_correct / max(n_predicted, 1))
             recalls.append(n_correct / n_true)
-            correct, predicted, true = correct + n_correct, predicted + n_predicted, true + n_true
+        correct, predicted, true = correct + n_correct, predicted + n_predicted, true + n_true
     cp, cr, op, or_ = np.mean(precisions), np.mean(recalls), correct / max(predicted, 1), correct / true
     f1 = [2 * p * r / (p + r) if p + r else 0.0 for p, r in ((cp, cr), (op, or_))]
     return dict(zip(SCORES, (cp, cr, f1[0], op, or_, f1[1]), strict=True))

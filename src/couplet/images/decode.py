@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,10 +85,8 @@ def decode_bytes(content: bytes, size: int, channels: int) -> tuple[np.ndarray, 
     ([[[76, 76], [76, 76]]], (40, 20))
     """
     mode = "L" if channels == 1 else "RGB"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata: what matters becomes an error
-        loaded = _load(content, mode, draft_size=2 * size)
-        image = _plain(loaded.image, mode).resize((size, size), Image.Resampling.BILINEAR, loaded.box)
+    loaded = _load(content, mode, draft_size=2 * size)
+    image = _plain(loaded.image, mode).resize((size, size), Image.Resampling.BILINEAR, loaded.box)
     if loaded.turn in TURNS:
         image = image.transpose(TURNS[loaded.turn])
     pixels = np.asarray(image)

@@ -1,12 +1,14 @@
-"""The packed store: uint8 shards of up to 4,096 images, read memory-mapped and read-only.
+"""The packed store: all prepared images, in shards of up to 4,096, read by position.
 
-    data/prepared/images-00000.npy   uint8 (n, C, S, S)
-
-`couplet.images.packing` makes the shards; manifest.csv says which image stands where.
+What lies in data/prepared is in `couplet.images.codec`; `couplet.images.packing` makes it; manifest.csv says
+which image stands where.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +16,24 @@ import numpy as np
 from couplet import paths
 from couplet.errors import UserError
 from couplet.files import RESTORE, read_record
+from couplet.images.codec import FILES, shard_name, workers_wanted
+from couplet.images.shards import open_shard
 from couplet.manifest import SHARD_STRIDE, read_table, store_positions
 
+__all__ = ["ImageStore", "shard_name"]
 
-def shard_name(index: int) -> str:
-    """File name of a shard.
+# From here on decoding in threads is worth handing images to them; most of the work on smaller ones is Python's.
+THREADS_FROM_PIXELS = 128**2
 
-    >>> shard_name(3)
-    'images-00003.npy'
-    """
-    return f"images-{index:05d}.npy"
+Place = tuple[int, int, int]  # in the result, shard, row
 
 
 class ImageStore:
-    """All prepared images, read by position.
+    """All prepared images, read by position, whatever image.codec they were written with.
 
     A position is `shard * SHARD_STRIDE + row`, with shard and row from manifest.csv (`Manifest.positions`).
-    Shards are opened read-only and never unpickled. Reading from several threads at once is safe.
+    Shards are opened read-only and never unpickled. Reading from several threads or after a fork is safe; a
+    pickled store opens its files again.
 
     Args:
         folder: data/prepared, or any folder with shards, manifest.csv and labels.json.
@@ -45,19 +48,29 @@ class ImageStore:
     """
 
     def __init__(self, folder: Path = paths.PREPARED) -> None:
-        layout = read_record(folder / paths.LABELS.name, image=dict)["image"]
+        labels, manifest = folder / paths.LABELS.name, folder / paths.MANIFEST.name
+        layout = read_record(labels, image=dict)["image"]
         self.channels: int = layout.get("channels", 0)
         self.size: int = layout.get("store_size", 0)
-        manifest = folder / paths.MANIFEST.name
+        codec = layout.get("codec", "raw")
+        if codec not in FILES:
+            raise UserError(f"{labels}: image.codec is {codec!r}, not {' or '.join(FILES)}: {RESTORE}")
         positions = store_positions(read_table(manifest, required=("shard", "row")), manifest)
-        sizes = np.bincount(positions // SHARD_STRIDE)
-        if (positions % SHARD_STRIDE >= sizes[positions // SHARD_STRIDE]).any():
+        self._sizes = np.bincount(positions // SHARD_STRIDE)
+        if not self._known(positions).all():
             raise UserError(f"{manifest}: its rows do not number the images of a shard: {RESTORE}")
         self._shards = [
-            _open(folder / shard_name(index), (int(n), self.channels, self.size, self.size))
-            for index, n in enumerate(sizes)
+            open_shard(folder, index, codec, n, (self.channels, self.size, self.size))
+            for index, n in enumerate(self._sizes.tolist())
         ]
         self.n_images = len(positions)
+        self._folder = folder
+        self._threaded = codec != "raw" and self.size**2 >= THREADS_FROM_PIXELS
+        self._threads: ThreadPoolExecutor | None = None
+        self._process = 0  # that the threads belong to
+
+    def __reduce__(self) -> tuple[type[ImageStore], tuple[Path]]:
+        return type(self), (self._folder,)
 
     def read(self, positions: np.ndarray) -> np.ndarray:
         """Copy images out of the shards.
@@ -70,28 +83,41 @@ class ImageStore:
 
         Raises:
             IndexError: there is no image at a position.
+            UserError: a file was damaged or cut short after it was opened.
         """
         positions = np.asarray(positions, dtype=np.int64)
-        if (positions < 0).any():
-            raise IndexError(f"position {positions.min()} is negative")
+        known = self._known(positions)
+        if not known.all():
+            raise IndexError(f"there is no image at position {positions[~known][0]}")
         images = np.empty((len(positions), self.channels, self.size, self.size), dtype=np.uint8)
         # In the order of the file, so that a cold disk reads forward.
-        for i in np.argsort(positions, kind="stable"):
-            shard, row = divmod(int(positions[i]), SHARD_STRIDE)
-            images[i] = self._shards[shard][row]
+        order = np.argsort(positions, kind="stable")
+        shards, rows = np.divmod(positions[order], SHARD_STRIDE)
+        places = list(zip(order.tolist(), shards.tolist(), rows.tolist(), strict=True))
+        for _, shard, row in places:
+            self._shards[shard].announce(row)
+        workers = workers_wanted() if self._threaded and len(places) > 1 else 1
+        if workers == 1:
+            self._fill(images, places)
+        else:
+            parts = (places[start::workers] for start in range(workers))
+            list(
+                self._pool().map(lambda part: self._fill(images, part), parts)
+            )  # list: raises what they raise
         return images
 
+    def _fill(self, images: np.ndarray, places: Iterable[Place]) -> None:
+        for i, shard, row in places:
+            self._shards[shard].read_into(row, images[i])
 
-def _open(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
-    """Map a shard into memory; as a plain array, because memmap objects are slow to index."""
-    remedy = f"restore it with `dvc checkout {path.parent}`, or make it again with `dvc repro -f prepare`"
-    try:
-        shard = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: {remedy}") from None
-    except (ValueError, EOFError):
-        raise UserError(f"{path} is truncated or damaged: {remedy}") from None
-    if not isinstance(shard, np.ndarray) or shard.dtype != np.uint8 or shard.shape != shape:
-        found = f"{shard.dtype} {shard.shape}" if isinstance(shard, np.ndarray) else "no array"
-        raise UserError(f"{path} holds {found}, not uint8 {shape} as {paths.MANIFEST.name} says: {remedy}")
-    return shard.view(np.ndarray)
+    def _pool(self) -> ThreadPoolExecutor:
+        """Threads of this process: a fork takes none along. They end when the store is forgotten."""
+        if self._threads is None or self._process != os.getpid():
+            self._threads, self._process = ThreadPoolExecutor(workers_wanted(), "decode"), os.getpid()
+        return self._threads
+
+    def _known(self, positions: np.ndarray) -> np.ndarray:
+        """(B,) whether there is an image at each position."""
+        shards, rows = np.divmod(positions, SHARD_STRIDE)
+        inside = (shards >= 0) & (shards < len(self._sizes))
+        return inside & (rows < self._sizes.take(shards, mode="clip"))

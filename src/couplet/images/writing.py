@@ -1,0 +1,93 @@
+"""One shard in scratch: written whole or not at all, and recognised when a run comes back to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from couplet.errors import UserError
+from couplet.files import naming, read_json, write_bytes, write_json
+from couplet.images.codec import FILES, array_header, index_file, shard_name
+from couplet.params import Codec
+
+Size = tuple[int, int]
+Encoded = (
+    tuple[bytes, Size] | str
+)  # an image in the shard and its original width and height, or why there is none
+
+
+@dataclass(frozen=True)
+class NewShard:
+    """Files that differ in their endings only: one or two of the codec, and a JSON record of what is in them."""
+
+    stem: Path
+    codec: Codec
+
+    @property
+    def files(self) -> list[Path]:
+        """The images, and with codec jpeg their index."""
+        return [self.stem.with_suffix(ending) for ending in FILES[self.codec]]
+
+    @property
+    def record(self) -> Path:
+        """Written last: without it, or without its digests being right, the shard is not finished."""
+        return self.stem.with_suffix(".json")
+
+    def finished(self) -> list[Size | str] | None:
+        """What the shard's images became, or None if it is missing, half-written or damaged."""
+        if not all(path.exists() for path in (*self.files, self.record)):
+            return None
+        try:
+            record = read_json(self.record)
+            images: list[Size | str] = record["images"]
+            return images if record["sha256"] == [_sha256(file) for file in self.files] else None
+        except (UserError, KeyError, TypeError):
+            return None
+
+    def write(self, encoded: Iterator[Encoded], shape: tuple[int, int, int]) -> Iterator[Size | str]:
+        """Write the shard image by image, and yield what became of each."""
+        file, *index = self.files
+        temporary = self.stem.with_suffix(".tmp")
+        results: list[Size | str] = []
+        offsets = [0]
+        with naming(file), temporary.open("wb") as shard:
+            start = shard.write(self._header(0, shape))
+            for item in encoded:
+                if isinstance(item, str):
+                    results.append(item)
+                else:
+                    content, original = item
+                    offsets.append(offsets[-1] + shard.write(content))
+                    results.append(original)
+                yield results[-1]
+            # Only now is it known how many images are readable. NumPy pads headers: the length stays the same.
+            shard.seek(0)
+            if shard.write(self._header(len(offsets) - 1, shape)) != start:
+                raise RuntimeError("the .npy header changed its length")
+            shard.flush()
+            os.fsync(shard.fileno())
+        temporary.replace(file)
+        for path in index:
+            write_bytes(path, index_file(offsets))
+        write_json(self.record, {"sha256": [_sha256(path) for path in self.files], "images": results})
+
+    def link_into(self, folder: Path, number: int) -> None:
+        """Give the files their names in `folder`, as hard links where the file system allows it."""
+        for file, ending in zip(self.files, FILES[self.codec], strict=True):
+            target = folder / shard_name(number, ending)
+            try:
+                target.hardlink_to(file)
+            except OSError:  # another file system, or one without hard links
+                shutil.copyfile(file, target)
+
+    def _header(self, n: int, shape: tuple[int, int, int]) -> bytes:
+        return array_header(n, shape) if self.codec == "raw" else b""
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
