@@ -23,7 +23,7 @@ from couplet.manifest import (
     read_table,
     write_predictions,
 )
-from couplet.models.device import fix_arithmetic
+from couplet.models.device import fix_arithmetic, keep_freed_memory
 from couplet.params import load_params
 from couplet.stale import refuse_stale_folds
 
@@ -32,6 +32,7 @@ def ensemble_predict() -> None:
     """Average the folds' probabilities on the test part and score the ensemble."""
     params = load_params()
     fix_arithmetic(params.train.threads)
+    keep_freed_memory()
     refuse_stale_folds(params.split.folds)
     manifest = read_manifest()
     folds = read_folds(manifest)

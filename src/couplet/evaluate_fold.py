@@ -14,7 +14,7 @@ from couplet.evaluation.metrics import all_scores, auc_per_label, average_precis
 from couplet.files import write_csv, write_json
 from couplet.inference.fold import predict_with_fold
 from couplet.manifest import read_folds, read_manifest, read_table, write_predictions
-from couplet.models.device import fix_arithmetic
+from couplet.models.device import fix_arithmetic, keep_freed_memory
 from couplet.params import load_params
 
 
@@ -23,6 +23,7 @@ def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose image
     params = load_params()
     params.split.refuse_unknown(fold)
     fix_arithmetic(params.train.threads)
+    keep_freed_memory()
     manifest = read_manifest()
     rows = np.flatnonzero(read_folds(manifest) == str(fold))
     history = read_table(paths.model_dir(fold) / "history.csv", ())

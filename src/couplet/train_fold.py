@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import PIL
 import timm
 import torch
 import typer
@@ -16,7 +17,7 @@ from couplet.errors import UserError
 from couplet.files import write_csv, write_json
 from couplet.images.store import ImageStore
 from couplet.manifest import Manifest, read_folds, read_manifest
-from couplet.models.device import fix_arithmetic, resolve_device, resolve_precision
+from couplet.models.device import fix_arithmetic, keep_freed_memory, resolve_device, resolve_precision
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import build_predictor, save_predictor
 from couplet.params import Params, load_params
@@ -29,6 +30,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     params = load_params()
     params.split.refuse_unknown(fold)
     fix_arithmetic(params.train.threads)
+    keep_freed_memory()
     device = resolve_device(params.train.device)
     precision = resolve_precision(params.train.precision, device)
     provenance = stage_provenance("train_fold", params)
@@ -43,8 +45,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         device=device.type,
         precision=precision,
         weights=predictor.backbone.weights,
-        torch=torch.__version__,
-        timm=timm.__version__,
+        versions=versions(),
     )
     say(
         f"fold {fold}: {len(data.train_ids)} images to train on, {len(data.val_positions)} to validate, "
@@ -118,8 +119,13 @@ def run_config(trainer: Trainer, labels: list[str], provenance: Provenance) -> d
         "data": provenance.data,
         "code": provenance.code,
         "weights": trainer.predictor.backbone.weights,
-        "versions": {"torch": torch.__version__, "timm": timm.__version__},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result's last digits; Pillow where the store holds JPEGs."""
+    return {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
 
 
 def trained_params(params: Params) -> dict[str, object]:

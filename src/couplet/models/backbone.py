@@ -20,6 +20,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
 from couplet.errors import UserError
+from couplet.models.squeeze import use_channels_last_squeeze
 from couplet.params import ModelParams
 
 # What couplet decides itself, or what would load weights past the rule above.
@@ -86,6 +87,7 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
         network = _build_pretrained(model, arguments, config, tensors)
     else:
         network, digest = _build(model, arguments), "none"
+    use_channels_last_squeeze(network)
     num_features, channels_last = _probe(network, model, image_size)
     return Backbone(network, num_features, channels_last, digest)
 
