@@ -4,7 +4,7 @@ BIN := .venv/bin
 # DVC runs each stage with `python`: it must be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test faults check format
+.PHONY: help repro test bench faults check format
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +26,10 @@ repro: .venv  ## the whole pipeline: params.yaml -> plots/report.html
 test: .venv  ## all tests
 	python -m pytest -n 2 --dist loadfile
 
+# Half an hour on two quiet cores; ONLY="prepare codec" runs those alone.
+bench: .venv  ## measure everything again, into benchmarks/RESULTS.md
+	python -m benchmarks $(ONLY)
+
 # Each kind at each stage once: about a quarter of an hour on one core. Another seed chooses other moments.
 NUMBER ?= 82
 SEED ?= 1
@@ -33,10 +37,10 @@ faults: .venv  ## kill, starve and corrupt the graph: make faults NUMBER=82 SEED
 	PYTHONPATH=tests python -m faults --number $(NUMBER) --seed $(SEED)
 
 check: .venv  ## format, lint and types
-	ruff format --check src stages tests
-	ruff check src stages tests
+	ruff format --check src stages tests benchmarks
+	ruff check src stages tests benchmarks
 	mypy
 
 format: .venv  ## format the code and mend what the linter can
-	ruff format src stages tests
-	ruff check --fix src stages tests
+	ruff format src stages tests benchmarks
+	ruff check --fix src stages tests benchmarks

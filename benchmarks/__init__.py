@@ -1,0 +1,1 @@
+"""How fast couplet is, against what a user would run instead; `make bench` measures it again."""

@@ -1,0 +1,113 @@
+"""What both sides of the training benchmarks are given, settings, images, labels and weights, and how ours trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from benchmarks.harness import REAL_DATA
+from couplet import paths
+from couplet.datasets.grand_xray_slam import LABELS
+from couplet.datasets.phantom import draw_image
+from couplet.files import write_csv, write_json
+from couplet.images.decode import decode
+from couplet.images.store import ImageStore, shard_name
+from couplet.models.device import fix_arithmetic
+from couplet.models.graph_heads import cooccurrence_adjacency
+from couplet.models.predictor import Predictor, build_predictor
+from couplet.params import Params, parse_params
+from couplet.presets import load_preset
+from couplet.training.loop import FoldData, Trainer
+
+XRAYS = REAL_DATA / "nih_cxr14" / "images"
+
+
+def settings(preset: str, **changes: dict[str, Any]) -> Params:
+    """A preset with changes by section; weights always start at random."""
+    content = load_preset(preset).as_dict()
+    content["model"]["pretrained"] = False
+    for section, values in changes.items():
+        content[section].update(values)
+    return parse_params(content, "benchmark")
+
+
+def predictor_of(params: Params, labels: np.ndarray) -> Predictor:
+    return build_predictor(params, LABELS, params.seed, cooccurrence_adjacency(labels))
+
+
+def random_labels(n: int) -> np.ndarray:
+    """(n, 14) float32, a quarter of them positive."""
+    return (np.random.default_rng(0).random((n, len(LABELS))) < 0.25).astype(np.float32)
+
+
+# --- images -------------------------------------------------------------------------------------------------
+
+
+def drawn_xrays(folder: Path, n: int, size: int) -> list[Path]:
+    pictures = (draw_image(frozenset(), "PA", seed=number, size=size) for number in range(n))
+    return saved(map(Image.fromarray, pictures), folder)
+
+
+def saved(images: Iterable[Image.Image], folder: Path) -> list[Path]:
+    """The images as JPEG files of quality 95 in a new folder."""
+    folder.mkdir()
+    for number, image in enumerate(images):
+        image.save(folder / f"{number:05d}.jpg", quality=95)
+    return sorted(folder.iterdir())
+
+
+def pack(files: Sequence[Path], folder: Path, size: int) -> ImageStore:
+    """The store that `prepare` makes of image files."""
+    return store_of(np.stack([decode(file, size, channels=1)[0] for file in files]), folder)
+
+
+def store_of(images: np.ndarray, folder: Path) -> ImageStore:
+    """A store of up to 4,096 grey images (N, 1, S, S) in a new folder."""
+    folder.mkdir()
+    np.save(folder / shard_name(0), images)
+    write_csv(folder / paths.MANIFEST.name, pd.DataFrame({"shard": 0, "row": range(len(images))}))
+    write_json(folder / paths.LABELS.name, {"image": {"channels": 1, "store_size": images.shape[-1]}})
+    return ImageStore(folder)
+
+
+def fold_of(store: ImageStore, labels: np.ndarray) -> FoldData:
+    """A fold that trains on the whole store; its validation part is never asked for."""
+    positions = np.arange(store.n_images)
+    ids = [f"image {position}" for position in positions]
+    return FoldData(store, ids, positions, labels, positions[:1], labels[:1])
+
+
+def random_fold(n: int, size: int, folder: Path) -> FoldData:
+    """Noise of `size` pixels a side: what is in an image does not change the time that a step takes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 1, size, size), dtype=np.uint8)
+    return fold_of(store_of(pixels, folder), random_labels(n))
+
+
+# --- ours ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def as_trained(params: Params) -> Iterator[None]:
+    """The threads and the deterministic kernels of `train_fold`; opponents run without the latter."""
+    fix_arithmetic(params.train.threads)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def epoch(trainer: Trainer, folder: Path) -> tuple[int, float]:
+    """One epoch of the Trainer without its validation: steps done and their mean loss."""
+    state = trainer.progress
+    before = state.steps
+    with as_trained(trainer.params):
+        trainer._train_epoch(folder)
+    state.epoch, state.batch = state.epoch + 1, 0
+    return state.steps - before, state.loss_sum / state.loss_batches

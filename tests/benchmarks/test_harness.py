@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import harness
+from benchmarks.__main__ import NAMES, rendered
+from benchmarks.harness import Claim, Section, Table, at_least, at_most, interleave, not_measured
+
+
+def test_contenders_run_in_turn_and_warm_ups_do_not_count():
+    calls = []
+
+    def contender(name):
+        return lambda: calls.append(name) or len(calls)
+
+    samples = interleave({"a": contender("a"), "b": contender("b")}, rounds=3)
+    assert calls == ["a", "b"] * 4
+    assert len(samples["a"].wall) == len(samples["b"].cpu) == 3
+    assert samples["b"].result == 8
+
+
+def test_cpu_seconds_count_child_processes(tmp_path):
+    busy = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
+    samples = interleave({"child": lambda: harness.run_command([sys.executable, "-c", busy], tmp_path)}, 1)
+    assert 0.2 <= samples["child"].cpu[0] < 2
+
+
+def test_a_commands_peak_memory(tmp_path):
+    # A process of its own starts it: the peak of whoever starts a command counts as the command's.
+    code = (
+        f"import sys; sys.path.insert(0, {str(harness.ROOT)!r})\n"
+        "from pathlib import Path; from benchmarks.harness import run_command\n"
+        "for n in (0, 200):\n"
+        "    run = run_command([sys.executable, '-c', f'b = bytearray({n} * 2**20); b[:] = bytes(len(b))'], Path('.'))\n"
+        "    print(run.peak_mb)"
+    )
+    small, large = map(float, harness.run_command([sys.executable, "-c", code], tmp_path).output.split())
+    assert 390 < large - small < 410  # the array, and the zeros that fill it
+
+
+def test_a_command_that_fails_shows_its_output(tmp_path):
+    with pytest.raises(RuntimeError, match=r"exit 3\nwhy"):
+        harness.run_command([sys.executable, "-c", "print('why'); raise SystemExit(3)"], tmp_path)
+
+
+def test_claims_hold_or_do_not():
+    assert at_least("a", 7.9, 8).holds is False
+    assert at_least("a", 8, 8).holds is True
+    assert at_most("a", 2, 2, " s") == Claim("a", "2 s", "at most 2 s", True)
+    assert not_measured("a", "at least 95 %", "no GPU").holds is None
+
+
+def test_a_section_survives_json_and_is_shown_as_it_is():
+    section = Section("T", [Table("c", ["x", "y"], [["a", 1.5], ["b", 1_000]])], [at_least("a", 9, 8)], ["n"])
+    assert Section.from_dict(section.as_dict()) == section
+    assert rendered("prepare", section.as_dict() | {"machine": "m"}) == (
+        "## T\n\n`make bench ONLY=prepare` on: m.\n\n**c**\n\n| x | y |\n| --- | --- |\n| a | 1.5 |\n| b | 1,000 |\n\n- n"
+    )
+
+
+def test_every_benchmark_is_on_the_list():
+    own = {"__init__", "__main__", "harness", "given", "plain", "codec_auc"}
+    assert {path.stem for path in Path(harness.__file__).parent.glob("*.py")} - own == set(NAMES)
