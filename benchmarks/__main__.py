@@ -33,8 +33,8 @@ NAMES = (
 )
 PAGE = """# How fast couplet is
 
-Written by `make bench`. Contenders run in turn within one process, after a warm-up of each; figures are medians over
-the rounds, and a ratio is the median of the rounds' ratios. Opponents are what one would run instead; each
+Written by `make bench`. Contenders run in turn, after a warm-up of each; figures are medians over the rounds, and a
+ratio is the median of the rounds' ratios. Opponents are what one would run instead; each
 benchmark's file says what exactly.
 
 ## What is promised, and what was measured

@@ -168,12 +168,14 @@ class Section:
 def figure(value: float | int | str) -> str:
     """Three digits, without an exponent where it can be read.
 
-    >>> [figure(v) for v in (0, 7, 1234567, 0.01234, 12.345, 9.8e-6, "none")]
+    >>> [figure(v) for v in (0.0, 7, 1234567, 0.01234, 12.345, 9.8e-6, "none")]
     ['0', '7', '1,234,567', '0.0123', '12.3', '9.8e-06', 'none']
     """
     if isinstance(value, str):
         return value
-    if value == 0 or isinstance(value, int):
+    if value == 0:
+        return "0"
+    if isinstance(value, int):
         return f"{value:,}"
     if abs(value) >= 100:
         return f"{value:,.0f}"

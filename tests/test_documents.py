@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import page
 from couplet.params import Params, all_keys, flatten, read_yaml
 from couplet.presets import load_preset, preset_names
 
@@ -143,3 +144,14 @@ def test_documents_name_no_absolute_path(path: Path) -> None:
         r"(?<![\w.:/~$}<-])(?:/(?:home|root|tmp|work|mnt|opt|usr|Users|data)\b[\w./-]*|[A-Z]:\\\w+)", text
     )
     assert found == []
+
+
+def test_the_readmes_figures_of_speed_are_the_benchmarks_own() -> None:
+    section = (ROOT / "README.md").read_text().split("## How fast it is")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "---" not in line]
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text().splitlines()
+    assert len(rows) > 5 and set(rows) <= set(results)
+
+
+def test_results_are_shown_as_the_benchmarks_left_them() -> None:
+    assert (ROOT / "benchmarks" / "RESULTS.md").read_text() == page()
