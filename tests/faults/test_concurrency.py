@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from faults.bench import Bench, start, undo, wait_for
 from projects import Project
 
@@ -14,7 +17,11 @@ def test_a_second_repro_beside_the_first_refuses_and_harms_nothing(bench: Bench)
     project = bench.copy("train_fold@0")
     first = start(project)
     wait_for(lambda: checkpoint(project), first)
-    second = project.run("dvc", "repro", check=False)
+    os.killpg(first.pid, signal.SIGSTOP)  # else it may be done before the second has started
+    try:
+        second = project.run("dvc", "repro", check=False)
+    finally:
+        os.killpg(first.pid, signal.SIGCONT)
     assert second.returncode != 0
     assert "is busy, it is being blocked by" in second.stderr
     assert "Traceback" not in second.stderr

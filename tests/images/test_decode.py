@@ -146,6 +146,7 @@ def test_the_exif_orientation_is_honoured(kind: str, orientation: int) -> None:
     assert shape == ((128, 64) if orientation < 5 else (64, 128))
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_broken_exif_data_does_not_cost_the_image() -> None:
     content = encoded(grey([[5, 5], [5, 5]]), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\xff\xff")
     assert pixels(content) == [[5, 5], [5, 5]]
@@ -217,6 +218,7 @@ def test_truncated_files_are_refused_also_when_decoded_at_a_reduced_scale(
         decode_bytes(content[: int(kept * len(content))], size, 1)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_bytes_that_went_wrong_anywhere_give_an_image_or_a_reason() -> None:
     random = np.random.default_rng(0)
     noise = Image.fromarray(random.integers(0, 256, (40, 50, 3)).astype(np.uint8))
