@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from benchmarks import codec_auc
+from benchmarks import codec_auc, given
 from benchmarks.harness import (
     REAL_DATA,
     Samples,
@@ -26,12 +26,10 @@ from benchmarks.harness import (
     ratio,
 )
 from couplet.datasets.phantom import draw_image
-from couplet.files import write_json
 from couplet.images.codec import decode_jpeg, encode, shard_name
 from couplet.images.decode import decode
 from couplet.images.packing import Packing, RawImage
 from couplet.images.store import ImageStore
-from couplet.images.writing import NewShard
 from couplet.manifest import SHARD_STRIDE
 from couplet.params import Codec
 
@@ -144,20 +142,6 @@ def decoded(stream: bytes, like: np.ndarray) -> np.ndarray:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def store_of(images: list[np.ndarray], n: int, codec: Codec, folder: Path) -> ImageStore:
-    """A store of n images: the given ones in turn."""
-    folder.mkdir()
-    shard = NewShard(folder / "shard", codec)
-    contents = ((encode(pixels, codec), (0, 0)) for pixels in islice(cycle(images), n))
-    list(shard.write(contents, images[0].shape))
-    shard.link_into(folder, 0)
-    rows = "".join(f"{row},0,{row}\n" for row in range(n))
-    (folder / "manifest.csv").write_text(f"image_id,shard,row\n{rows}")
-    layout = {"store_size": images[0].shape[-1], "channels": len(images[0]), "codec": codec}
-    write_json(folder / "labels.json", {"image": layout})
-    return ImageStore(folder)
-
-
 def read_all(read: Callable[[np.ndarray], np.ndarray], n: int, batch: int, workers: int = 1) -> None:
     """Read a store once, in random order."""
     order = np.random.default_rng(0).permutation(n)
@@ -168,7 +152,7 @@ def read_all(read: Callable[[np.ndarray], np.ndarray], n: int, batch: int, worke
 
 def reading_table(images: list[np.ndarray], folder: Path, size: Size) -> Table:
     n = STORED[size]
-    raw, jpeg = (store_of(images, n, codec, folder / codec) for codec in CODECS)
+    raw, jpeg = (given.store_of(islice(cycle(images), n), folder / codec, codec) for codec in CODECS)
     with patch.dict(os.environ, COUPLET_WORKERS="2"):
         jpeg.read(np.arange(2))  # starts its threads
     samples = interleave(
@@ -204,7 +188,8 @@ def raw_table(folder: Path, size: Size) -> Table:
     rows: list[Row] = []
     for side, n in RAW_STORES[size]:
         place = folder / f"raw_{side}"
-        store_of([np.full((1, side, side), value, np.uint8) for value in range(256)], n, "raw", place)
+        plain = (np.full((1, side, side), value % 256, np.uint8) for value in range(n))
+        given.store_of(plain, place)
         for state in STATES:
             for batch in BATCHES[size]:
                 slow, fast = map_against_place(place, n, batch, state, ROUNDS[size])

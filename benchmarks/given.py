@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,28 @@ from couplet import paths
 from couplet.datasets.grand_xray_slam import LABELS
 from couplet.datasets.phantom import draw_image
 from couplet.files import write_csv, write_json
+from couplet.images.codec import encode
 from couplet.images.decode import decode
-from couplet.images.store import ImageStore, shard_name
+from couplet.images.store import ImageStore
+from couplet.images.writing import NewShard
 from couplet.models.device import fix_arithmetic
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor
-from couplet.params import Params, parse_params
+from couplet.params import Codec, Params, parse_params
 from couplet.presets import load_preset
 from couplet.training.loop import FoldData, Trainer
 
 XRAYS = REAL_DATA / "nih_cxr14" / "images"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sides of stored images and of the view in pixels, images where they are drawn, rounds."""
+
+    store: int
+    view: int
+    n_drawn: int
+    rounds: int
 
 
 def settings(preset: str, **changes: dict[str, Any]) -> Params:
@@ -65,15 +79,20 @@ def saved(images: Iterable[Image.Image], folder: Path) -> list[Path]:
 
 def pack(files: Sequence[Path], folder: Path, size: int) -> ImageStore:
     """The store that `prepare` makes of image files."""
-    return store_of(np.stack([decode(file, size, channels=1)[0] for file in files]), folder)
+    return store_of((decode(file, size, channels=1)[0] for file in files), folder)
 
 
-def store_of(images: np.ndarray, folder: Path) -> ImageStore:
-    """A store of up to 4,096 grey images (N, 1, S, S) in a new folder."""
+def store_of(images: Iterable[np.ndarray], folder: Path, codec: Codec = "raw") -> ImageStore:
+    """A store of up to 4,096 images (C, S, S) in a new folder, written as `prepare` does it."""
     folder.mkdir()
-    np.save(folder / shard_name(0), images)
-    write_csv(folder / paths.MANIFEST.name, pd.DataFrame({"shard": 0, "row": range(len(images))}))
-    write_json(folder / paths.LABELS.name, {"image": {"channels": 1, "store_size": images.shape[-1]}})
+    first = next(stream := iter(images))
+    shape = first.shape
+    shard = NewShard(folder / "shard", codec)
+    written = list(shard.write(((encode(pixels, codec), (0, 0)) for pixels in chain([first], stream)), shape))
+    shard.link_into(folder, 0)
+    write_csv(folder / paths.MANIFEST.name, pd.DataFrame({"shard": 0, "row": range(len(written))}))
+    layout = {"channels": shape[0], "store_size": shape[-1], "codec": codec}
+    write_json(folder / paths.LABELS.name, {"image": layout})
     return ImageStore(folder)
 
 

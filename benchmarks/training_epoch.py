@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import tempfile
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,17 +24,7 @@ from couplet.training.loop import Trainer
 ONE, TWO, OURS = "plain loop, 1 worker", "plain loop, 2 workers", "couplet"
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sides of the images and of the view in pixels, images where they are drawn, rounds."""
-
-    store: int
-    view: int
-    n_drawn: int
-    rounds: int
-
-
-SIZES = {"full": Sizes(256, 224, 734, 3), "tiny": Sizes(40, 32, 50, 1)}
+SIZES = {"full": given.Sizes(256, 224, 734, 3), "tiny": given.Sizes(40, 32, 50, 1)}
 
 
 def run(size: Size) -> Section:

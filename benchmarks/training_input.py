@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -41,17 +40,7 @@ GREY, ARRAY = "files, grey until the tensor, 1 worker", "memory-mapped array, 1 
 ON_CPU, ON_DEVICE = "couplet, all on the CPU", "couplet, view on a device"
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sides of stored images and of the view in pixels, images where they are drawn, rounds."""
-
-    store: int
-    view: int
-    n_drawn: int
-    rounds: int
-
-
-SIZES = {"full": Sizes(416, 380, 400, 5), "tiny": Sizes(72, 64, 30, 1)}
+SIZES = {"full": given.Sizes(416, 380, 400, 5), "tiny": given.Sizes(72, 64, 30, 1)}
 
 
 def run(size: Size) -> Section:
@@ -76,7 +65,7 @@ def run(size: Size) -> Section:
     return Section(title, [speed, pixels], speed_claims + pixel_claims, notes)
 
 
-def xrays(folder: Path, sizes: Sizes, real: bool) -> list[Path]:
+def xrays(folder: Path, sizes: given.Sizes, real: bool) -> list[Path]:
     """JPEG files of the stored size, as a user would have resized them beforehand."""
     if not real:
         return given.drawn_xrays(folder, sizes.n_drawn, sizes.store)
@@ -88,7 +77,9 @@ def xrays(folder: Path, sizes: Sizes, real: bool) -> list[Path]:
 # --- speed --------------------------------------------------------------------------------------------------
 
 
-def timed(files: list[Path], array: np.ndarray, store: ImageStore, sizes: Sizes) -> tuple[Table, list[Claim]]:
+def timed(
+    files: list[Path], array: np.ndarray, store: ImageStore, sizes: given.Sizes
+) -> tuple[Table, list[Claim]]:
     n, order = len(files), epoch_order(len(files), seed=0, fold=0, epoch=0)
     labels, transform = given.random_labels(n), plain.training_transforms(sizes.view)
     decoded = plain.Images(files, labels, transform)

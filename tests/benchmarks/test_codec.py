@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import codec, codec_auc
+from benchmarks import codec, codec_auc, given
 from benchmarks.harness import Section
 from couplet.files import write_json
 from couplet.images.store import ImageStore
@@ -60,7 +61,7 @@ def test_space_and_error_are_what_pillow_gives(section: Section) -> None:
 
 def test_opponent_and_store_read_the_same(tmp_path: Path) -> None:
     images = [np.full((1, 8, 8), value, np.uint8) for value in (3, 5, 7)]
-    store = codec.store_of(images, 7, "raw", tmp_path / "raw")
+    store = given.store_of(islice(cycle(images), 7), tmp_path / "raw")
     assert store.n_images == 7
     positions = np.array([6, 0, 4, 4, 2])
     expected = np.array([3, 3, 5, 5, 7])
@@ -71,7 +72,7 @@ def test_opponent_and_store_read_the_same(tmp_path: Path) -> None:
     codec.forget(tmp_path / "raw/images-00000.npy")
     np.testing.assert_array_equal(ImageStore(tmp_path / "raw").read(positions)[:, 0, 0, 0], expected)
 
-    jpeg = codec.store_of(images, 7, "jpeg", tmp_path / "jpeg")
+    jpeg = given.store_of(islice(cycle(images), 7), tmp_path / "jpeg", "jpeg")
     assert np.abs(jpeg.read(positions)[:, 0, 0, 0].astype(int) - expected).max() <= 1
 
 
