@@ -82,7 +82,12 @@ def test_the_rwlock_of_a_dvc_that_is_gone_is_removed_and_that_of_a_running_one_k
     rwlock.write_text("{}")
     recover()
     assert rwlock.exists()
-    running = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc"])
+    running = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", "dvc"],
+        stdout=subprocess.PIPE,
+    )
+    assert running.stdout is not None
+    running.stdout.readline()  # until then the system may not know its command line yet
     rwlock.write_text(entry(running.pid))
     recover()
     assert rwlock.exists()
