@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from couplet.datasets import phantom
 from couplet.datasets.grand_xray_slam import LABELS
 from couplet.datasets.inventory import scan
 from couplet.datasets.phantom import draw_image, draw_phantom
@@ -66,6 +68,36 @@ def test_two_drawings_have_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     assert len(files) > 100
     for file in files:
         assert (folder / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
+
+
+def test_helpers_draw_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phantom, "WORTH_HELPERS", 0)
+    for processes in (1, 3):
+        monkeypatch.setattr(phantom, "_processes", lambda processes=processes: processes)
+        draw_phantom(tmp_path / str(processes), n_patients=20, size=32)
+    one, three = (
+        {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.*"))}
+        for root in (tmp_path / "1", tmp_path / "3")
+    )
+    assert len(one) > 40 and one == three
+
+
+def test_a_helper_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    parent = os.getpid()
+
+    def broken(*_: object) -> bytes:
+        if os.getpid() != parent:
+            raise MemoryError
+        return b""
+
+    monkeypatch.setattr(phantom, "WORTH_HELPERS", 0)
+    monkeypatch.setattr(phantom, "_processes", lambda: 2)
+    monkeypatch.setattr(phantom, "_jpeg", broken)
+    with pytest.raises(UserError, match="a process that drew the phantom ended early"):
+        draw_phantom(tmp_path / "phantom", n_patients=20, size=32)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_picture_has_the_same_bytes_on_every_machine() -> None:

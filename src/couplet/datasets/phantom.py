@@ -6,8 +6,12 @@ pictures show that a pipeline works and what each finding looks like; they say n
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from PIL import Image
 from couplet.console import progress
 from couplet.datasets.grand_xray_slam import ID, LABELS, PEOPLE
 from couplet.datasets.phantom_drawing.anatomy import Build
-from couplet.datasets.phantom_drawing.cohort import Patient, draw_cohort
+from couplet.datasets.phantom_drawing.cohort import Patient, Study, draw_cohort
 from couplet.datasets.phantom_drawing.picture import VIEWS, draw_picture, draw_signs
 from couplet.datasets.phantom_drawing.streams import Stream
 from couplet.errors import UserError
@@ -27,6 +31,8 @@ from couplet.files import write_csv
 
 JPEG_QUALITY = 90
 Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
+WORTH_HELPERS = 200  # patients: fewer are drawn in the time that a helper needs to start
+MOST_HELPERS = 7
 # What a stream is for: the first number after the seed. (0 is the cohort's.)
 _BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5
 
@@ -49,13 +55,15 @@ def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int
     try:
         for part in ("train2", "test2"):
             (unfinished / part).mkdir(parents=True)
-        rows = []
         cohort = draw_cohort(n_patients, seed)
-        for position, patient in enumerate(progress(cohort, "drawing the phantom")):
-            part = "test2" if patient.test else "train2"
-            for row, picture in _draw_patient(patient, position, size, seed):
-                (unfinished / part / str(row[0])).write_bytes(_jpeg(picture))
-                rows.append((part, *row))
+        shares = _processes() if n_patients >= WORTH_HELPERS else 1
+
+        def draw(share: int) -> None:
+            _draw_share(unfinished, cohort, share, shares, size, seed)
+
+        with _helpers(draw, range(1, shares)):
+            draw(0)
+        rows = [(_part(patient), *row) for patient in cohort for row, *_ in _exposures(patient)]
         _write_tables(unfinished, DataFrame(rows, columns=["part", *PEOPLE, *LABELS]), seed)
         unfinished.replace(folder)
     finally:
@@ -86,24 +94,69 @@ def draw_image(findings: frozenset[str], view: str, seed: int, size: int = 112) 
     return draw_picture(build, present, view, Stream(seed, _EXPOSURE, 0, 1, 1), size)
 
 
-def _draw_patient(
-    patient: Patient, position: int, size: int, seed: int
-) -> list[tuple[Row, NDArray[np.uint8]]]:
-    build = Build.draw(Stream(seed, _BUILD, position), patient.female, patient.age)
+def _part(patient: Patient) -> str:
+    return "test2" if patient.test else "train2"
+
+
+def _exposures(patient: Patient) -> Iterator[tuple[Row, Study, str, int]]:
+    """Each picture of a patient: its line of the table, its study, its view and its number in the study."""
     sex = ("Female" if patient.female else "Male") if patient.sex_known else None
     age = patient.age if patient.age_known else None
-    images: list[tuple[Row, NDArray[np.uint8]]] = []
     for study in patient.studies:
-        signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
-        present = {label: signs[label] for label in LABELS if label in study.positives}
         labels = [int(label in study.positives) for label in LABELS]
         for number, view in enumerate(study.views, start=1):
-            stream = Stream(seed, _EXPOSURE, position, study.number, number)
             name = f"{patient.number:08d}_{study.number:03d}_{number:03d}.jpg"
             category = "Lateral" if view == "Lateral" else "Frontal"
-            row = (name, patient.number, study.number, sex, age, category, view, *labels)
-            images.append((row, draw_picture(build, present, view, stream, size)))
-    return images
+            yield (
+                (name, patient.number, study.number, sex, age, category, view, *labels),
+                study,
+                view,
+                number,
+            )
+
+
+def _draw_share(folder: Path, cohort: list[Patient], share: int, shares: int, size: int, seed: int) -> None:
+    """Draw every `shares`-th patient, beginning with number `share`."""
+    positions = range(share, len(cohort), shares)
+    for position in progress(positions, "drawing the phantom") if share == 0 else positions:
+        patient = cohort[position]
+        build = Build.draw(Stream(seed, _BUILD, position), patient.female, patient.age)
+        for row, study, view, number in _exposures(patient):
+            signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
+            present = {label: signs[label] for label in LABELS if label in study.positives}
+            stream = Stream(seed, _EXPOSURE, position, study.number, number)
+            picture = draw_picture(build, present, view, stream, size)
+            (folder / _part(patient) / str(row[0])).write_bytes(_jpeg(picture))
+
+
+def _processes() -> int:
+    """How many processes may draw: one per CPU that this one may use, where processes can be forked safely."""
+    return 1 + min(len(os.sched_getaffinity(0)) - 1, MOST_HELPERS) if sys.platform == "linux" else 1
+
+
+@contextmanager
+def _helpers(draw: Callable[[int], None], shares: Iterable[int]) -> Iterator[None]:
+    """A process for each of `shares` that draws it; all have ended well when the block is left.
+
+    Each ends by itself when its share is drawn, also when the process that started it was killed.
+
+    Raises:
+        UserError: one of them did not end well.
+    """
+    context = multiprocessing.get_context("fork")
+    helpers = [context.Process(target=draw, args=(share,), daemon=True) for share in shares]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield
+        for helper in helpers:
+            helper.join()
+        if any(helper.exitcode for helper in helpers):
+            raise UserError("a process that drew the phantom ended early (out of memory?): run it again")
+    finally:
+        for helper in helpers:
+            if helper.is_alive():
+                helper.kill()
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
