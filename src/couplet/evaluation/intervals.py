@@ -163,8 +163,8 @@ def _ranks(y_true: np.ndarray, y_score: np.ndarray) -> Iterator[_Ranks]:
     truth, score = checked(y_true, y_score)
     for truth_N, score_N in zip(truth.T, score.T, strict=True):
         positive, negative = np.flatnonzero(truth_N == 1), np.flatnonzero(truth_N == 0)
-        positive = positive[np.argsort(score_N[positive])]
-        negative = negative[np.argsort(score_N[negative])]
+        positive = positive[np.argsort(score_N[positive], kind="stable")]
+        negative = negative[np.argsort(score_N[negative], kind="stable")]
         high, low = score_N[positive], score_N[negative]
         yield _Ranks(
             positive, negative, np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
