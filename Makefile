@@ -22,6 +22,7 @@ repro: .venv  ## the whole pipeline: params.yaml -> plots/report.html
 	couplet recover
 	dvc repro
 	@echo "open plots/report.html"
+	@couplet committed
 
 test: .venv  ## all tests
 	python -m pytest -n 2 --dist loadfile

@@ -23,7 +23,7 @@ from couplet.images.codec import encode
 from couplet.images.decode import decode
 from couplet.images.store import ImageStore
 from couplet.images.writing import NewShard
-from couplet.models.device import fix_arithmetic
+from couplet.models.device import fix_torch
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.params import Codec, Params, parse_params
@@ -115,7 +115,7 @@ def random_fold(n: int, size: int, folder: Path) -> FoldData:
 @contextmanager
 def as_trained(params: Params) -> Iterator[None]:
     """The threads and the deterministic kernels of `train_fold`; opponents run without the latter."""
-    fix_arithmetic(params.train.threads)
+    fix_torch(params.train.threads)
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from couplet import paths
 from couplet.params import Params, all_keys
 
 STAGES = ("prepare", "split_mis", "train_fold", "evaluate_fold", "ensemble_predict", "report")
-TORCH_FREE = ("prepare", "split_mis", "report")
+TORCH_FREE = ("prepare", "split_mis", "ensemble_predict", "report")
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,8 @@ def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
         paths.SPLIT_PLOT.as_posix(),
         paths.model_dir(item).as_posix(),  # type: ignore[arg-type]
         paths.fold_predictions(item).as_posix(),  # type: ignore[arg-type]
+        paths.fold_test_predictions(item).as_posix(),  # type: ignore[arg-type]
+        paths.fold_explanations(item).as_posix(),  # type: ignore[arg-type]
         paths.fold_metrics(item).as_posix(),  # type: ignore[arg-type]
         paths.fold_per_label(item).as_posix(),  # type: ignore[arg-type]
         paths.fold_history(item).as_posix(),  # type: ignore[arg-type]

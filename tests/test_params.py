@@ -178,6 +178,7 @@ def test_phantom_preset_only_shrinks(project_root: Path, monkeypatch: pytest.Mon
         "model.backbone_args",
         "model.head_args.normalize",
         "optimizer.lr",
+        "train.arithmetic",
         "schedule.epochs",
     }
 

@@ -10,7 +10,7 @@ import typer
 from couplet import paths
 from couplet.console import say, stage
 from couplet.files import read_record, write_text
-from couplet.launch import fix_threads, run_app
+from couplet.launch import fix_arithmetic, run_app
 
 app = typer.Typer(
     add_completion=False,
@@ -26,7 +26,7 @@ Fold = Annotated[int, typer.Argument(help="number of the fold, from split.folds"
 @app.command("prepare")
 def prepare_command() -> None:
     """Stage 1: decode the raw images into the packed store."""
-    fix_threads()
+    fix_arithmetic()
     from couplet.prepare import prepare
 
     stage(prepare)()
@@ -35,7 +35,7 @@ def prepare_command() -> None:
 @app.command("split-mis")
 def split_mis_command() -> None:
     """Stage 2: stratified folds, grouped by patient."""
-    fix_threads()
+    fix_arithmetic()
     from couplet.split_mis import split_mis
 
     stage(split_mis)()
@@ -44,7 +44,7 @@ def split_mis_command() -> None:
 @app.command("train-fold")
 def train_fold_command(fold: Fold) -> None:
     """Stage 3: train one fold."""
-    fix_threads()
+    fix_arithmetic()
     from couplet.train_fold import train_fold
 
     stage(train_fold)(fold)
@@ -53,7 +53,7 @@ def train_fold_command(fold: Fold) -> None:
 @app.command("evaluate-fold")
 def evaluate_fold_command(fold: Fold) -> None:
     """Stage 4: predict and score one fold's held-out images."""
-    fix_threads()
+    fix_arithmetic()
     from couplet.evaluate_fold import evaluate_fold
 
     stage(evaluate_fold)(fold)
@@ -62,7 +62,7 @@ def evaluate_fold_command(fold: Fold) -> None:
 @app.command("ensemble-predict")
 def ensemble_predict_command() -> None:
     """Stage 5: the fold ensemble on the test images."""
-    fix_threads()
+    fix_arithmetic()
     from couplet.ensemble_predict import ensemble_predict
 
     stage(ensemble_predict)()
@@ -71,7 +71,7 @@ def ensemble_predict_command() -> None:
 @app.command("report")
 def report_command() -> None:
     """Stage 6: figures and the HTML page."""
-    fix_threads()
+    fix_arithmetic()
     from couplet.report import report
 
     stage(report)()
@@ -136,6 +136,15 @@ def prune_command() -> None:
     for parent in sorted(paths.scratch_root().glob("*/")):
         collect(parent)
     say(f"folds kept: {', '.join(map(str, folds))}")
+
+
+@app.command("committed")
+@stage
+def committed_command() -> None:
+    """Say whether the results here are those of the last commit, and if not, why."""
+    from couplet.committed import committed
+
+    say(committed())
 
 
 @app.command("recover")

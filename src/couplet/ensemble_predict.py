@@ -1,8 +1,6 @@
-"""Stage ensemble_predict: every fold's model on the test images, their mean, and the submission."""
+"""Stage ensemble_predict: the mean of the folds' predictions of the test part, its scores, and the submission."""
 
 from __future__ import annotations
-
-import io
 
 import numpy as np
 import pandas as pd
@@ -10,10 +8,8 @@ import pandas as pd
 from couplet import paths
 from couplet.console import say
 from couplet.evaluation.metrics import all_scores
-from couplet.files import write_bytes, write_csv, write_json
+from couplet.files import write_csv, write_json
 from couplet.inference.ensemble import mean_over_folds
-from couplet.inference.explain import explain_with_fold
-from couplet.inference.fold import predict_with_fold
 from couplet.manifest import (
     PROBABILITY,
     Manifest,
@@ -23,7 +19,6 @@ from couplet.manifest import (
     read_table,
     write_predictions,
 )
-from couplet.models.device import fix_arithmetic, keep_freed_memory
 from couplet.params import load_params
 from couplet.stale import refuse_stale_folds
 
@@ -31,8 +26,6 @@ from couplet.stale import refuse_stale_folds
 def ensemble_predict() -> None:
     """Average the folds' probabilities on the test part and score the ensemble."""
     params = load_params()
-    fix_arithmetic(params.train.threads)
-    keep_freed_memory()
     refuse_stale_folds(params.split.folds)
     manifest = read_manifest()
     folds = read_folds(manifest)
@@ -41,22 +34,18 @@ def ensemble_predict() -> None:
 
     test_rows = np.flatnonzero(folds == "test")
     test_ids = manifest.ids[test_rows]
-    by_fold = [predict_with_fold(k, params, manifest, test_rows, "test images") for k in params.split.folds]
-    ensemble = mean_over_folds(by_fold)
+    ensemble = mean_over_folds(
+        [
+            read_predictions(paths.fold_test_predictions(fold), manifest.labels, test_ids)
+            for fold in params.split.folds
+        ]
+    )
     if np.isfinite(manifest.truth[test_rows]).any():
         scores["test"] = all_scores(manifest.truth[test_rows], ensemble, manifest.labels)
     submitted = submission(manifest, test_ids, ensemble, oof)
-    explained = test_rows if len(test_rows) else oof_rows[folds[oof_rows] == str(params.split.folds[0])]
-    explanations = explain_with_fold(params.split.folds[0], params, manifest, explained)
 
-    for fold, probabilities in zip(params.split.folds, by_fold, strict=True):
-        write_predictions(paths.ENSEMBLE / f"test_fold_{fold}.csv", test_ids, manifest.labels, probabilities)
     write_predictions(paths.ENSEMBLE / "test.csv", test_ids, manifest.labels, ensemble)
     write_csv(paths.ENSEMBLE / "submission.csv", submitted, PROBABILITY)
-    if explanations is not None:
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **explanations)
-        write_bytes(paths.ENSEMBLE / "explanations.npz", content.getvalue())
     write_json(paths.ENSEMBLE_METRICS, scores)
     for part, values in scores.items():
         say(f"ensemble, {part}: macro-AUC {values['auc_macro']} on {values['n_images']} images")

@@ -1,4 +1,4 @@
-"""Stage evaluate_fold: predict one fold's held-out images and score them."""
+"""Stage evaluate_fold: everything that one fold's model is asked: its held-out images, scored, and the test part."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ import typer
 from couplet import paths
 from couplet.console import say
 from couplet.evaluation.metrics import all_scores, auc_per_label, average_precision_per_label
-from couplet.files import write_csv, write_json
-from couplet.inference.fold import predict_with_fold
+from couplet.files import write_csv, write_json, write_npz
+from couplet.inference.explain import explain
+from couplet.inference.fold import load_fold, predict
 from couplet.manifest import read_folds, read_manifest, read_table, write_predictions
-from couplet.models.device import fix_arithmetic, keep_freed_memory
+from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.params import load_params
 
 
 def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose images are predicted")]) -> None:
-    """Predict and score the images of one fold with the model that was not trained on them."""
+    """Predict and score the images of one fold with the model that was not trained on them; predict the test part."""
     params = load_params()
     params.split.refuse_unknown(fold)
-    fix_arithmetic(params.train.threads)
+    fix_torch(params.train.threads)
     keep_freed_memory()
     manifest = read_manifest()
-    rows = np.flatnonzero(read_folds(manifest) == str(fold))
+    folds = read_folds(manifest)
+    rows, test_rows = np.flatnonzero(folds == str(fold)), np.flatnonzero(folds == "test")
     history = read_table(paths.model_dir(fold) / "history.csv", ())
-    probabilities = predict_with_fold(fold, params, manifest, rows, "held-out images")
+    model = load_fold(fold, params, manifest)
+    probabilities = predict(model, params, manifest, rows, "held-out images")
+    test_probabilities = predict(model, params, manifest, test_rows, "test images")
+    explanations = explain(model, params, manifest, test_rows if len(test_rows) else rows)
     truth = manifest.truth[rows]
     scores = all_scores(truth, probabilities, manifest.labels)
 
     write_predictions(paths.fold_predictions(fold), manifest.ids[rows], manifest.labels, probabilities)
+    write_predictions(
+        paths.fold_test_predictions(fold), manifest.ids[test_rows], manifest.labels, test_probabilities
+    )
+    write_npz(paths.fold_explanations(fold), explanations)
     write_csv(paths.fold_per_label(fold), per_label_table(truth, probabilities, manifest.labels), "%.4f")
     write_csv(paths.fold_history(fold), history)
     write_json(paths.fold_metrics(fold), scores)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from couplet.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from pandas import DataFrame
 
 
@@ -78,6 +79,14 @@ def write_csv(path: Path, frame: DataFrame, float_format: str | None = None) -> 
     """Write a table without its index, "\\n" line ends, atomically."""
     with replacing(path) as file:
         frame.to_csv(file, index=False, lineterminator="\n", float_format=float_format)
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays without pickle, atomically; there may be none."""
+    import numpy as np
+
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def write_json(path: Path, content: Any) -> None:

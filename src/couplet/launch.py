@@ -18,30 +18,26 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Around the imports of a stage: a fixed number of threads, and no search for garbage.
+    """Around the imports of a stage: a fixed arithmetic, and no search for garbage.
 
     Imports make hundreds of thousands of objects that all stay; looking through them again and again for garbage
     takes a third of the time that torch and timm need to be imported.
     """
     gc.disable()
-    fix_threads()
+    fix_arithmetic()
     yield
     gc.freeze()
     gc.enable()
 
 
-def fix_threads() -> None:
-    """Fix the number of CPU threads to train.threads, before torch or numpy is imported.
-
-    The thread count changes the order of floating-point sums and with it the last digits of every result.
-    """
+def fix_arithmetic() -> None:
+    """Fix threads and instruction sets as params.yaml says, before numpy or torch is imported."""
+    from couplet.arithmetic import fix_environment
     from couplet.console import stage
     from couplet.params import load_params
 
-    threads = str(stage(load_params)().train.threads)
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = threads
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what deterministic sums on a GPU need
+    train = stage(load_params)().train
+    fix_environment(train.threads, train.arithmetic)
 
 
 def run(function: Callable[..., Any]) -> None:

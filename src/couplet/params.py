@@ -205,6 +205,10 @@ class TrainParams(Section):
         "auto", description="auto: bf16 where the device has it, fp16 on older GPUs, else float32"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one")
+    arithmetic: Literal["portable", "native"] = Field(
+        "native",
+        description="native: the machine's fastest; portable: the same bytes on every x86-64 CPU with AVX2",
+    )
     threads: int = Field(
         1, ge=1, description="CPU threads; a fixed number, because it changes the last digits"
     )
@@ -213,6 +217,20 @@ class TrainParams(Section):
         20, ge=1, description="non-finite batches in a row before it is an error"
     )
     checkpoint_minutes: Positive = Field(10.0, description="longest time between two checkpoints")
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainParams:
+        if self.arithmetic == "portable":
+            for key, value, allowed in (
+                ("device", self.device, "cpu"),
+                ("precision", self.precision, "float32"),
+            ):
+                if value not in ("auto", allowed):
+                    raise ValueError(
+                        f"train.{key} = {value!r} is not portable: set it to auto or {allowed}, or set "
+                        "train.arithmetic to native"
+                    )
+        return self
 
 
 class AugmentParams(Section):

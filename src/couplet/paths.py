@@ -24,7 +24,10 @@ SPLIT_PLOT = Path("plots/split.csv")
 
 MODELS = Path("data/models")
 PREDICTIONS = Path("data/predictions")
-FOLD_PREDICTIONS = PREDICTIONS / "folds"  # a folder of its own: DVC collects folds by their parent folder
+# Folders of their own: DVC collects what several folds have written by its parent folder.
+FOLD_PREDICTIONS = PREDICTIONS / "folds"
+TEST_PREDICTIONS = PREDICTIONS / "test"
+EXPLANATIONS = PREDICTIONS / "explanations"
 ENSEMBLE = PREDICTIONS / "ensemble"
 ENSEMBLE_METRICS = Path("metrics/ensemble.json")
 
@@ -41,6 +44,16 @@ def model_dir(fold: int) -> Path:
 def fold_predictions(fold: int) -> Path:
     """Out-of-fold probabilities of one fold."""
     return FOLD_PREDICTIONS / f"fold_{fold}.csv"
+
+
+def fold_test_predictions(fold: int) -> Path:
+    """Probabilities of the test part by one fold's model."""
+    return TEST_PREDICTIONS / f"fold_{fold}.csv"
+
+
+def fold_explanations(fold: int) -> Path:
+    """What one fold's head looked at in a few images; without arrays where the head explains nothing."""
+    return EXPLANATIONS / f"fold_{fold}.npz"
 
 
 def fold_metrics(fold: int) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from couplet import paths
+from couplet.committed import compared_with_commit
 from couplet.console import say
 from couplet.files import write_bytes, write_csv, write_text
 
@@ -35,6 +36,9 @@ def report() -> None:
         old.unlink()
     write_csv(paths.COUPLINGS_PLOT, couplings_table(run), float_format="%.6f")
     write_text(paths.REPORT, html)
+    compared = compared_with_commit(run.params)
+    if compared is not None:
+        say(compared)
     say(f"report: {paths.REPORT} ({len(html) / 1e6:.1f} MB), {len(pictures)} figures in {paths.FIGURES}")
 
 

@@ -22,7 +22,8 @@ def _outputs(fold: str) -> list[Path]:
     return [
         paths.MODELS / f"fold_{fold}",
         paths.FOLD_PREDICTIONS / f"fold_{fold}.csv",
-        paths.ENSEMBLE / f"test_fold_{fold}.csv",
+        paths.TEST_PREDICTIONS / f"fold_{fold}.csv",
+        paths.EXPLANATIONS / f"fold_{fold}.npz",
         Path("metrics") / f"fold_{fold}.json",
         Path("plots/per_label") / f"fold_{fold}.csv",
         Path("plots/history") / f"fold_{fold}.csv",

@@ -12,12 +12,19 @@ import torch
 import typer
 
 from couplet import paths
+from couplet.arithmetic import processor
 from couplet.console import say
 from couplet.errors import UserError
 from couplet.files import write_csv, write_json
 from couplet.images.store import ImageStore
 from couplet.manifest import Manifest, read_folds, read_manifest
-from couplet.models.device import fix_arithmetic, keep_freed_memory, resolve_device, resolve_precision
+from couplet.models.device import (
+    arithmetic_record,
+    fix_torch,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+)
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import build_predictor, save_predictor
 from couplet.params import Params, load_params
@@ -29,10 +36,11 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     """Train one fold; go on where a killed run stopped."""
     params = load_params()
     params.split.refuse_unknown(fold)
-    fix_arithmetic(params.train.threads)
+    fix_torch(params.train.threads)
     keep_freed_memory()
-    device = resolve_device(params.train.device)
-    precision = resolve_precision(params.train.precision, device)
+    device = resolve_device(params.train.device, params.train.arithmetic)
+    precision = resolve_precision(params.train.precision, device, params.train.arithmetic)
+    arithmetic = arithmetic_record(device.type)
     provenance = stage_provenance("train_fold", params)
     manifest = read_manifest()
     data = fold_data(manifest, read_folds(manifest), fold)
@@ -44,12 +52,14 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         fold=fold,
         device=device.type,
         precision=precision,
+        arithmetic=arithmetic,
+        processor=processor(),
         weights=predictor.backbone.weights,
         versions=versions(),
     )
     say(
         f"fold {fold}: {len(data.train_ids)} images to train on, {len(data.val_positions)} to validate, "
-        f"{device.type} in {precision}"
+        f"{device.type} in {precision}, {arithmetic['name']} arithmetic"
     )
     with workspace("train_fold", key) as folder:
         trainer = Trainer(predictor, params, fold, data, precision)
@@ -115,6 +125,7 @@ def run_config(trainer: Trainer, labels: list[str], provenance: Provenance) -> d
         "n_parameters": sum(parameter.numel() for parameter in trainer.predictor.parameters()),
         "device": trainer.device.type,
         "precision": trainer.precision,
+        "arithmetic": arithmetic_record(trainer.device.type),
         "params": trained_params(trainer.params),
         "data": provenance.data,
         "code": provenance.code,
@@ -125,7 +136,12 @@ def run_config(trainer: Trainer, labels: list[str], provenance: Provenance) -> d
 
 def versions() -> dict[str, str]:
     """Of the libraries that decide a result's last digits; Pillow where the store holds JPEGs."""
-    return {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__}
+    return {
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+    }
 
 
 def trained_params(params: Params) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from case import Case, Given, file, folder, nothing, removed, setting
+from case import Case, Given, both, file, folder, nothing, removed, setting
 
 PARAMS = "params.yaml"
 TRAIN = "train-fold 0"
@@ -257,6 +257,16 @@ CASES = [
         "half precision on a CPU",
         setting("train.precision", "fp16"),
         "train.precision = 'fp16' needs a GPU: set it to auto, bf16 or float32",
+    ),
+    train(
+        "bf16 where numbers must be portable",
+        both(setting("train.arithmetic", "portable"), setting("train.precision", "bf16")),
+        "params.yaml: train.precision = 'bf16' is not portable: set it to auto or float32, or set train.arithmetic to native",
+    ),
+    train(
+        "a GPU where numbers must be portable",
+        both(setting("train.arithmetic", "portable"), setting("train.device", "cuda")),
+        "params.yaml: train.device = 'cuda' is not portable: set it to auto or cpu, or set train.arithmetic to native",
     ),
     train(
         "batches larger than the data",

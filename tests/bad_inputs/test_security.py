@@ -31,7 +31,7 @@ MODULES = {
     *("pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "xmlrpc", "imp", "code"),
     *("socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "subprocess"),
 }
-PROGRAMS = {"recover.py"}  # a command given by hand; it runs git and ps, with arguments of its own
+PROGRAMS = {"recover.py", "committed.py"}  # they run git, with arguments of their own
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 ATTRIBUTES = {
     *("torch.load", "torch.jit.load", "torch.package", "torch.hub", "torch.save"),

@@ -57,7 +57,7 @@ def test_every_contract_file_is_there_and_fits(finished: Any) -> None:
 
 def test_the_ensemble_is_the_mean_of_its_folds_in_the_submissions_order(finished: Any, raw: Path) -> None:
     folder = finished.folder / "data/predictions/ensemble"
-    by_fold = [rows(folder / f"test_fold_{fold}.csv") for fold in "012"]
+    by_fold = [rows(finished.folder / f"data/predictions/test/fold_{fold}.csv") for fold in "012"]
     mean = rows(folder / "test.csv")
     for row, *parts in zip(mean, *by_fold, strict=True):
         for label in list(row)[1:]:

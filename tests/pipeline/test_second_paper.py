@@ -128,7 +128,7 @@ def test_folds_of_train_instead_of_one_held_out_part(coco: Project, tmp_path: Pa
 
 
 def test_explanations_are_of_the_model_and_the_images_that_were_predicted(coco: Project) -> None:
-    with np.load(coco.folder / "data/predictions/ensemble/explanations.npz") as file:
+    with np.load(coco.folder / "data/predictions/explanations/fold_0.npz") as file:
         arrays = dict(file)
     labels = coco.json("data/prepared/labels.json")["labels"]
     predicted = rows(coco.folder / "data/predictions/ensemble/test.csv")
@@ -142,7 +142,7 @@ def test_explanations_are_of_the_model_and_the_images_that_were_predicted(coco: 
 
 
 def test_the_report_shows_maps_and_three_graphs_for_each_explained_image(coco: Project) -> None:
-    with np.load(coco.folder / "data/predictions/ensemble/explanations.npz") as file:
+    with np.load(coco.folder / "data/predictions/explanations/fold_0.npz") as file:
         arrays = dict(file)
     assert arrays["maps"].shape == (6, 80, 5, 5)
     assert arrays["adjacency_main"].shape == arrays["adjacency_auxiliary"].shape == (6, 80, 80)

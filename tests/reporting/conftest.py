@@ -159,6 +159,11 @@ def write_project(
                 "n_parameters": 1_500_000,
                 "device": "cpu",
                 "precision": "bf16",
+                "arithmetic": {
+                    "name": "native",
+                    "processor": "GenuineIntel family 6 model 143",
+                    "instruction_sets": "AVX512 with bf16",
+                },
                 "params": {section: raw[section] for section in sections},
                 "data": {
                     "data/prepared": "0123456789abcdef.dir",
@@ -196,7 +201,7 @@ def write_project(
     mean = by_fold.mean(axis=0).round(6)
     for k in range(folds):
         _csv(
-            folder / paths.ENSEMBLE / f"test_fold_{k}.csv",
+            folder / paths.fold_test_predictions(k),
             _predictions(ids, rows, by_fold[k], labels),
         )
     _csv(folder / paths.ENSEMBLE / "test.csv", _predictions(ids, rows, mean, labels))

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from couplet.errors import UserError
+from couplet.files import write_bytes, write_npz
 from couplet.report import report
 from couplet.reporting.explanations import FILE, read_explanations
 
@@ -141,16 +142,22 @@ def test_maps_are_of_the_most_probable_labels_with_verdict_and_range(
 
 def test_damaged_explanations_are_refused(project: Callable[..., Path]) -> None:
     folder = project(n_images=90)
-    (folder / FILE).write_bytes(b"no archive")
-    with pytest.raises(UserError, match=r"explanations.npz is damaged"):
+    write_bytes(folder / FILE, b"no archive")
+    with pytest.raises(UserError, match=r"explanations/fold_0.npz is damaged"):
         report()
+
+
+def test_a_head_that_explains_nothing_has_no_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_npz(FILE, {})
+    assert read_explanations(["a", "b"]) is None
 
 
 def test_explanations_of_other_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, explanations(14))
     with pytest.raises(
-        UserError, match=r"explanations.npz has 14 labels, .*labels.json has 3: run `dvc repro`"
+        UserError, match=r"explanations/fold_0.npz has 14 labels, .*labels.json has 3: run `dvc repro`"
     ):
         read_explanations(["a", "b", "c"])
 

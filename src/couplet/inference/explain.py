@@ -9,7 +9,7 @@ from couplet import paths
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
-from couplet.inference.fold import load_for_prediction
+from couplet.inference.fold import FoldModel
 from couplet.manifest import Manifest
 from couplet.models.device import autocast
 from couplet.models.graph_heads import DualBranchDynamicGCN
@@ -20,10 +20,8 @@ N_IMAGES = 6
 
 
 @torch.inference_mode()
-def explain_with_fold(
-    fold: int, params: Params, manifest: Manifest, rows: np.ndarray
-) -> dict[str, np.ndarray] | None:
-    """Explain up to N_IMAGES of the manifest's `rows` with one fold's model; None for other heads.
+def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Explain up to N_IMAGES of the manifest's `rows` with one fold's model; no arrays for other heads.
 
     The images are those with the smallest hash of their id: the same in every run, whatever the model says of them.
 
@@ -33,17 +31,17 @@ def explain_with_fold(
         rows and sources in columns, static_adjacency (L, L).
     """
     if params.model.head != "db_dgcn" or not len(rows):
-        return None
+        return {}
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
-    predictor, precision = load_for_prediction(fold, params, manifest)
+    predictor = model.predictor
     head, device = predictor.head, next(predictor.parameters()).device
     if not isinstance(head, DualBranchDynamicGCN):
-        raise TypeError(f"model.head is db_dgcn, but fold {fold} has {type(head).__name__}")
+        raise TypeError(f"model.head is db_dgcn, but fold {model.fold} has {type(head).__name__}")
     images = ImageStore(paths.PREPARED).read(manifest.positions[rows])
     view = evaluation_view(
         torch.from_numpy(images).to(device), params.image.size, *normalisation(predictor.backbone)
     )
-    with autocast(device, precision):
+    with autocast(device, model.precision):
         features = predictor.backbone(view.contiguous(memory_format=torch.channels_last))
     logits, explanation = head(features, return_explanation=True)
     if predictor.refiner is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -15,37 +17,48 @@ from couplet.models.predictor import Predictor, load_predictor
 from couplet.params import Params
 
 
-def load_for_prediction(fold: int, params: Params, manifest: Manifest) -> tuple[Predictor, str]:
+@dataclass(frozen=True)
+class FoldModel:
     """One fold's predictor on its device, and the precision it was trained and chosen in.
 
-    The record in config.json is then true of the predictions too.
+    It predicts in the same precision: the record in config.json is then true of the predictions too.
     """
-    device = resolve_device(params.train.device)
-    predictor = load_predictor(paths.model_dir(fold), manifest.labels)
-    precision = read_record(paths.model_dir(fold) / "config.json", precision=str)["precision"]
-    return predictor.to(device).to(memory_format=torch.channels_last), resolve_precision(precision, device)
+
+    fold: int
+    predictor: Predictor
+    precision: str
 
 
-def predict_with_fold(
-    fold: int, params: Params, manifest: Manifest, rows: np.ndarray, what: str
-) -> np.ndarray:
-    """Probabilities (n, L) of the manifest's `rows` by the model of `fold`: float32's values, as float64.
+def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
+    """Load what train_fold saved.
 
     Raises:
-        UserError: the model is missing, damaged or of another label set, or its logits are not finite.
+        UserError: the model is missing, damaged or of another label set.
+    """
+    device = resolve_device(params.train.device, params.train.arithmetic)
+    predictor = load_predictor(paths.model_dir(fold), manifest.labels)
+    precision = read_record(paths.model_dir(fold) / "config.json", precision=str)["precision"]
+    predictor.to(device).to(memory_format=torch.channels_last)
+    return FoldModel(fold, predictor, resolve_precision(precision, device))
+
+
+def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray, what: str) -> np.ndarray:
+    """Probabilities (n, L) of the manifest's `rows`: float32's values, as float64.
+
+    Raises:
+        UserError: the model's logits are not finite.
     """
     if not len(rows):  # a data set without a test part, and split.test_fraction: 0
         return np.zeros((0, len(manifest.labels)))
-    predictor, precision = load_for_prediction(fold, params, manifest)
     probabilities = predict_probabilities(
-        predictor,
+        model.predictor,
         ImageStore(paths.PREPARED),
         manifest.positions[rows],
         size=params.image.size,
         batch_size=params.inference.batch_size,
         tta=params.inference.tta,
-        precision=precision,
-        description=f"model of fold {fold}, {what}",
+        precision=model.precision,
+        description=f"model of fold {model.fold}, {what}",
     )
-    refuse_not_finite(str(paths.model_dir(fold)), manifest.ids[rows], manifest.labels, probabilities)
+    refuse_not_finite(str(paths.model_dir(model.fold)), manifest.ids[rows], manifest.labels, probabilities)
     return probabilities.astype(np.float64)

@@ -11,7 +11,8 @@ from couplet.errors import UserError
 from couplet.reporting import matrices, pictures, style
 from couplet.reporting.gallery import Picture
 
-FILE = paths.ENSEMBLE / "explanations.npz"
+SHOWN_FOLD = 0  # one fold's model is enough to see what a head looks at
+FILE = paths.fold_explanations(SHOWN_FOLD)
 ARRAYS = ("image", "probabilities", "labels_true", "maps", "adjacency_main", "adjacency_auxiliary")
 SHOWN = 12  # images
 MAPS = 3  # of an image's most probable labels
@@ -24,7 +25,7 @@ SOURCES = 3  # named in the caption of the graphs
 def read_explanations(labels: list[str]) -> list[Picture] | None:
     """Two pictures per explained image: its maps, and its dynamic graphs beside the static one.
 
-    Returns None if the run has none (only model.head: db_dgcn writes them).
+    Returns None if there is none (only model.head: db_dgcn explains itself).
 
     The file's arrays, n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), labels_true (n, L),
     maps (n, L, h, w), adjacency_main and adjacency_auxiliary (n, L, L), static_adjacency (L, L).
@@ -36,6 +37,8 @@ def read_explanations(labels: list[str]) -> list[Picture] | None:
         return None
     try:
         with np.load(FILE, allow_pickle=False) as file:
+            if not file.files:
+                return None
             arrays = {name: file[name] for name in (*ARRAYS, "static_adjacency")}
         n_labels = arrays["probabilities"].shape[1]
     except (zipfile.BadZipFile, ValueError, KeyError, OSError) as error:

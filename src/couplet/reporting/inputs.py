@@ -24,7 +24,7 @@ SHARED = {"labels": "labels", "params": "settings", "data": "data", "code": "cod
 CONFIG: dict[str, type] = {
     **dict.fromkeys(("fold", "best_epoch", "epochs_run", "skipped_batches", "n_parameters"), int),
     **dict.fromkeys(("device", "precision", "code", "weights"), str),
-    **dict.fromkeys(("params", "data", "versions"), dict),
+    **dict.fromkeys(("params", "data", "versions", "arithmetic"), dict),
     "labels": list,
     "val_auc_macro": float,
 }
@@ -125,12 +125,12 @@ def read_run() -> Run:
     oof_rows = np.concatenate([fold.rows for fold in folds])
     order = np.argsort(oof_rows)
     test_rows = np.flatnonzero(fold_of == "test")
-    parts = [f"test_fold_{fold}.csv" for fold in params.split.folds]
+    files = [paths.fold_test_predictions(fold) for fold in params.split.folds]
     *by_fold, mean = [
-        read_predictions(paths.ENSEMBLE / name, manifest.labels, manifest.ids[test_rows])
+        read_predictions(path, manifest.labels, manifest.ids[test_rows])
         if len(test_rows)
         else np.zeros((0, len(manifest.labels)))
-        for name in (*parts, "test.csv")
+        for path in (*files, paths.ENSEMBLE / "test.csv")
     ]
     run = Run(
         params=params,
@@ -206,7 +206,7 @@ def refuse_other_metrics(run: Run) -> None:
             )
     if not np.allclose(run.test_by_fold.mean(axis=0), run.test_probabilities, rtol=0, atol=1e-5):
         raise UserError(
-            f"{paths.ENSEMBLE / 'test.csv'} is not the mean of the folds beside it: run `dvc repro`"
+            f"{paths.ENSEMBLE / 'test.csv'} is not the mean of the folds in {paths.TEST_PREDICTIONS}: run `dvc repro`"
         )
 
 

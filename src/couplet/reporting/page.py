@@ -203,6 +203,9 @@ def versions(run: Run) -> list[tuple[str, str]]:
     config = run.folds[0].config
     rows = [("Code", str(config["code"])), ("Initial weights", str(config["weights"]))]
     rows += [(f"Data: {path}", str(md5)) for path, md5 in config["data"].items()]
+    # Folds that were trained on several hosts may differ in this.
+    computed = dict.fromkeys(", ".join(map(str, fold.config["arithmetic"].values())) for fold in run.folds)
+    rows.append(("Arithmetic", "; ".join(computed)))
     for name in config["versions"]:
         found = {str(fold.config["versions"].get(name)) for fold in run.folds}
         rows.append((name, ", ".join(sorted(found))))
