@@ -25,13 +25,13 @@ from benchmarks.harness import (
     interleave,
     ratio,
 )
-from couplet.datasets.phantom import draw_image
 from couplet.images.codec import decode_jpeg, encode, shard_name
 from couplet.images.decode import decode
 from couplet.images.packing import Packing, RawImage
 from couplet.images.store import ImageStore
-from couplet.manifest import SHARD_STRIDE
-from couplet.params import Codec
+from couplet.phantom.drawing import draw_image
+from couplet.results.manifest import SHARD_STRIDE
+from couplet.settings.params import Codec
 
 XRAYS = REAL_DATA / "nih_cxr14" / "originals_1024"
 PHOTOGRAPHS = REAL_DATA / "coco" / "train2017"

@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.harness import ROOT, Table
 from couplet.evaluation.intervals import bootstrap_macro_auc, macro_auc_interval, resample_weights
 from couplet.evaluation.metrics import macro_auc
-from couplet.manifest import read_folds, read_manifest, read_predictions
-from couplet.paths import fold_predictions
+from couplet.project.paths import fold_predictions
+from couplet.results.manifest import read_folds, read_manifest, read_predictions
 
 sys.path.append(str(ROOT / "tests"))  # for what tests share
 from projects import new_project  # type: ignore[import-not-found]
@@ -30,10 +30,10 @@ NOTES = [
 STAGES = """
 import sys
 sys.path.insert(0, "src")
-from couplet.evaluate_fold import evaluate_fold
-from couplet.prepare import prepare
-from couplet.split_mis import split_mis
-from couplet.train_fold import train_fold
+from couplet.stages.evaluate_fold import evaluate_fold
+from couplet.stages.prepare import prepare
+from couplet.stages.split_mis import split_mis
+from couplet.stages.train_fold import train_fold
 
 prepare()
 split_mis()

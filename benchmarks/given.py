@@ -15,10 +15,7 @@ import torch
 from PIL import Image
 
 from benchmarks.harness import REAL_DATA
-from couplet import paths
 from couplet.datasets.grand_xray_slam import LABELS
-from couplet.datasets.phantom import draw_image
-from couplet.files import write_csv, write_json
 from couplet.images.codec import encode
 from couplet.images.decode import decode
 from couplet.images.store import ImageStore
@@ -26,8 +23,11 @@ from couplet.images.writing import NewShard
 from couplet.models.device import fix_torch
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor
-from couplet.params import Codec, Params, parse_params
-from couplet.presets import load_preset
+from couplet.phantom.drawing import draw_image
+from couplet.project import paths
+from couplet.project.files import write_csv, write_json
+from couplet.settings.params import Codec, Params, parse_params
+from couplet.settings.presets import load_preset
 from couplet.training.loop import FoldData, Trainer
 
 XRAYS = REAL_DATA / "nih_cxr14" / "images"

@@ -32,7 +32,7 @@ from benchmarks.harness import (
 )
 from couplet.images.feed import image_batches
 from couplet.models.device import resolve_precision
-from couplet.params import Params
+from couplet.settings.params import Params
 from couplet.training.loop import Trainer
 
 TITLE = "Training on a GPU: seresnext101_32x4d at 380, batches of 24"
@@ -58,7 +58,9 @@ SIZES = {"full": Sizes(100, 8192, 5), "tiny": Sizes(3, 64, 1)}
 
 
 def run(size: Size) -> Section:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as couplet.launch does, before CUDA starts
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # as couplet.running.launch does, before CUDA starts
     if size == "tiny":
         thin = given.settings("phantom", image={"size": 32, "store_size": 36}, train={"batch_size": 4})
         return measured(torch.device("cpu"), thin, SIZES[size])

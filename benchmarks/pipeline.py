@@ -30,7 +30,7 @@ LARGEST = 5  # packages that are named with their share of the imports
 DRAW = f"""
 import sys; sys.path.insert(0, {str(ROOT / "src")!r})
 from pathlib import Path
-from couplet.datasets.phantom import draw_phantom
+from couplet.phantom.drawing import draw_phantom
 draw_phantom(Path(sys.argv[1]), **eval(sys.argv[2]))
 """
 NOTES = [

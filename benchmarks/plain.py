@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from couplet.models.predictor import Predictor
 from couplet.models.squeeze import ChannelsLastSE
-from couplet.params import Params
+from couplet.settings.params import Params
 from couplet.training.schedule import learning_rate_factor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which the backbones expect

@@ -18,7 +18,7 @@ from benchmarks import given, plain
 from benchmarks.harness import REAL_DATA, Section, Size, Table, at_most, interleave, ratio
 from couplet.datasets.grand_xray_slam import LABELS
 from couplet.models.device import resolve_precision
-from couplet.params import Params
+from couplet.settings.params import Params
 from couplet.training.loop import Trainer
 
 ONE, TWO, OURS = "plain loop, 1 worker", "plain loop, 2 workers", "couplet"

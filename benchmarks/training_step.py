@@ -37,7 +37,7 @@ from couplet.images.views import N_DRAWS, evaluation_view, training_view
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import fix_torch, keep_freed_memory, resolve_precision
 from couplet.models.predictor import normalisation
-from couplet.params import Params
+from couplet.settings.params import Params
 from couplet.training.loop import Trainer
 
 Row = list[str | float | int]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import page
-from couplet.params import Params, all_keys, flatten, read_yaml
-from couplet.presets import load_preset, preset_names
+from couplet.settings.params import Params, all_keys, flatten, read_yaml
+from couplet.settings.presets import load_preset, preset_names
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

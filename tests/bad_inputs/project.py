@@ -21,7 +21,7 @@ from PIL import Image
 from couplet.cli import main
 from couplet.datasets.grand_xray_slam import LABELS, PEOPLE
 from couplet.images.store import ImageStore
-from couplet.manifest import SHARD_STRIDE
+from couplet.results.manifest import SHARD_STRIDE
 
 ROOT = Path(__file__).resolve().parents[2]
 # What stages write: a refused case must leave all of it as it was.

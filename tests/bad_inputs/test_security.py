@@ -19,11 +19,11 @@ from pandas import Series
 from PIL import Image, ImageFile, PngImagePlugin
 from project import ROOT, Project, csv_project, finished
 
-from couplet import params
 from couplet.datasets.names import check_names
-from couplet.errors import UserError
 from couplet.images import packing
 from couplet.images.decode import UnreadableImage, decode_bytes
+from couplet.project.errors import UserError
+from couplet.settings import params
 
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")])
 # Modules that can turn data into code or reach a network, and what of a library does.
@@ -73,7 +73,7 @@ def test_the_code_can_load_nothing_but_plain_data(path: Path) -> None:
                 assert isinstance(given.get("allow_pickle"), ast.Constant), f"{where}: say allow_pickle=False"
                 assert given["allow_pickle"].value is False, where  # type: ignore[attr-defined]
             if name == "yaml.load":
-                assert path.name == "params.py", f"{where}: use couplet.params.read_yaml"
+                assert path.name == "params.py", f"{where}: use couplet.settings.params.read_yaml"
 
 
 def test_yaml_is_read_by_loaders_that_know_plain_values_only() -> None:
@@ -115,7 +115,7 @@ def test_a_whole_run_opens_no_socket_and_unpickles_nothing(tmp_path: Path) -> No
 def test_dvc_and_the_hub_are_told_to_send_nothing() -> None:
     assert "analytics = false" in (ROOT / ".dvc/config").read_text()
     assert "check_update = false" in (ROOT / ".dvc/config").read_text()
-    code = "import couplet.launch, huggingface_hub.constants as c; print(c.HF_HUB_DISABLE_TELEMETRY)"
+    code = "import couplet.running.launch, huggingface_hub.constants as c; print(c.HF_HUB_DISABLE_TELEMETRY)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
 

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import codec, codec_auc, given
 from benchmarks.harness import Section
-from couplet.files import write_json
 from couplet.images.store import ImageStore
+from couplet.project.files import write_json
 
 LABELS = ["Edema", "Nodule"]
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import growth
 from benchmarks.harness import Section
 from couplet.datasets.grand_xray_slam import Args, read
-from couplet.datasets.phantom import draw_phantom
+from couplet.phantom.drawing import draw_phantom
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def test_seconds_of_imports_by_hand() -> None:
         "couplet: a line of the stage itself\n"
         "import time:   2000000 |    2000000 |     torch.nn\n"
         "import time:    500000 |    2500000 |   torch\n"
-        "import time:      1000 |    2501000 | couplet.train_fold\n"
+        "import time:      1000 |    2501000 | couplet.stages.train_fold\n"
     )
     assert pipeline.import_seconds(stderr) == pytest.approx(
         {"zipimport": 1e-4, "torch": 2.5, "couplet": 1e-3}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 
 @pytest.fixture

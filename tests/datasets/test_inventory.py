@@ -190,9 +190,9 @@ def test_the_phantom_is_drawn_where_it_is_missing(project, monkeypatch):
         folder.mkdir()
         (folder / "train2.csv").write_text("drawn")
 
-    module = types.ModuleType("couplet.datasets.phantom")
+    module = types.ModuleType("couplet.phantom.drawing")
     module.draw_phantom = draw_phantom
-    monkeypatch.setitem(sys.modules, "couplet.datasets.phantom", module)
+    monkeypatch.setitem(sys.modules, "couplet.phantom.drawing", module)
     assert raw_folder("phantom") == project / "data/raw/phantom"
     (project / "data/raw/phantom/train2.csv").write_text("mine")
     scan_source("phantom")  # what is there is not drawn again

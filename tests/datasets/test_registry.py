@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from couplet.datasets.base import META, Dataset
 from couplet.datasets.registry import ADAPTERS, read_dataset
-from couplet.params import SOURCES
+from couplet.settings.params import SOURCES
 
 
 def test_every_source_of_the_schema_has_an_adapter():

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from projects import COUPLET, TINY, Project, new_project
 
-from couplet.datasets.phantom import draw_phantom
+from couplet.phantom.drawing import draw_phantom
 
 HOOK = Path(__file__).parent / "hook"
 STAGES = ("prepare", "split_mis", "train_fold@0", "evaluate_fold@0", "ensemble_predict", "report")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.datasets.phantom import draw_image
 from couplet.images.codec import EXPECTED_SHARE, FILES, SETTINGS, codec_fingerprint, decode_jpeg, encode
 from couplet.images.decode import decode
-from couplet.params import Codec
+from couplet.phantom.drawing import draw_image
+from couplet.settings.params import Codec
 
 
 def through_jpeg(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:

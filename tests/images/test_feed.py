@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from couplet.errors import UserError
-from couplet.files import write_csv, write_json
 from couplet.images.feed import READ_AHEAD, image_batches
 from couplet.images.store import ImageStore, shard_name
+from couplet.project.errors import UserError
+from couplet.project.files import write_csv, write_json
 
 CPU = torch.device("cpu")
 N = 50

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.errors import UserError
 from couplet.images import packing
 from couplet.images.decode import decode, decode_bytes
 from couplet.images.packing import Outcome, Packing, RawImage
 from couplet.images.writing import Encoded
-from couplet.params import Codec
+from couplet.project.errors import UserError
+from couplet.settings.params import Codec
 
 SIZE = 16
 CODECS = pytest.mark.parametrize("codec", ["raw", "jpeg"])

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.errors import UserError
-from couplet.files import write_json
 from couplet.images import store as store_module
 from couplet.images.store import ImageStore, shard_name
-from couplet.manifest import SHARD_STRIDE
+from couplet.project.errors import UserError
+from couplet.project.files import write_json
+from couplet.results.manifest import SHARD_STRIDE
 
 CODECS = pytest.mark.parametrize("codec", ["raw", "jpeg"])
 

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as tv
 from couplet.images import views
 from couplet.images.draws import image_keys, uniforms
 from couplet.images.views import N_DRAWS, crop_boxes, evaluation_view, training_view
-from couplet.params import AugmentParams
+from couplet.settings.params import AugmentParams
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = {"crop": "none", "flip": 0.0, "rotation": 0.0}

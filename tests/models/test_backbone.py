@@ -10,9 +10,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from couplet.errors import UserError
 from couplet.models.backbone import create_backbone, normalisation
-from couplet.params import ModelParams
+from couplet.project.errors import UserError
+from couplet.settings.params import ModelParams
 
 PAPER = "seresnext101_32x4d.gluon_in1k"
 THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}

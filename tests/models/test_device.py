@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from couplet.arithmetic import TORCH_CAP, processor
-from couplet.errors import UserError
 from couplet.models import device
 from couplet.models.device import arithmetic_record, has_fast_bf16, resolve_device, resolve_precision
+from couplet.project.errors import UserError
+from couplet.running.arithmetic import TORCH_CAP, processor
 
 CPU = torch.device("cpu")
 

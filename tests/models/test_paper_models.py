@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from couplet.models.predictor import Predictor, build_predictor
-from couplet.params import Params
+from couplet.settings.params import Params
 from couplet.training.ema import EMA
 from couplet.training.losses import build_loss
 from couplet.training.optimizer import build_optimizer, set_learning_rate

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from couplet.errors import UserError
-from couplet.files import write_json
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, save_predictor
-from couplet.params import Params
+from couplet.project.errors import UserError
+from couplet.project.files import write_json
+from couplet.settings.params import Params
 
 THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}
 LABELS = ["Atelectasis", "Cardiomegaly", "Edema", "Effusion"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from projects import TINY, Project, new_project
 
-from couplet.datasets.phantom import draw_phantom
+from couplet.phantom.drawing import draw_phantom
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from couplet.arithmetic import lacks_avx2
+from couplet.running.arithmetic import lacks_avx2
 
 pytestmark = pytest.mark.committed
 

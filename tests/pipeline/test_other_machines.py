@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from projects import MODEL, untrained
 
-from couplet.arithmetic import lacks_avx2
+from couplet.running.arithmetic import lacks_avx2
 
 CAPS = {
     "AVX2 only": {

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from couplet import paths
-from couplet.params import parse_params
-from couplet.presets import load_preset, params_yaml
+from couplet.project import paths
+from couplet.settings.params import parse_params
+from couplet.settings.presets import load_preset, params_yaml
 
 LABELS = [
     "Atelectasis",

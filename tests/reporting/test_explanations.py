@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.errors import UserError
-from couplet.files import write_bytes, write_npz
-from couplet.report import report
+from couplet.project.errors import UserError
+from couplet.project.files import write_bytes, write_npz
 from couplet.reporting.explanations import FILE, read_explanations
+from couplet.stages.report import report
 
 SECOND_PAPER = {"model.head": "db_dgcn", "loss.name": "bce", "loss.pos_weight": False}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 from couplet.reporting.headline import facts
 from couplet.reporting.inputs import read_run
 

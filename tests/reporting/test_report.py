@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from couplet.errors import UserError
 from couplet.evaluation.intervals import macro_auc_interval
 from couplet.evaluation.metrics import all_scores, auc_per_label, average_precision_per_label
-from couplet.manifest import read_folds, read_manifest, read_predictions
-from couplet.report import report, spreadsheet_safe
+from couplet.project.errors import UserError
 from couplet.reporting.analysis import fold_agreement, small_share
 from couplet.reporting.headline import facts
 from couplet.reporting.inputs import read_run
+from couplet.results.manifest import read_folds, read_manifest, read_predictions
+from couplet.stages.report import report, spreadsheet_safe
 
 
 def text_of(page: str) -> str:
@@ -86,7 +86,7 @@ def test_two_runs_give_the_same_bytes(project: Callable[..., Path]) -> None:
 
 def test_the_stage_never_imports_torch() -> None:
     code = (
-        "import sys, couplet.report, couplet.reporting.page, couplet.reporting.explanations;"
+        "import sys, couplet.stages.report, couplet.reporting.page, couplet.reporting.explanations;"
         "print([name for name in ('torch', 'timm', 'torchvision', 'sklearn', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from couplet.errors import UserError
-from couplet.files import write_csv, write_json
 from couplet.images.store import ImageStore, shard_name
 from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import build_predictor
-from couplet.params import Params, parse_params
+from couplet.project.errors import UserError
+from couplet.project.files import write_csv, write_json
+from couplet.settings.params import Params, parse_params
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import FoldData, Trainer
 

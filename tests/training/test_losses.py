@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from couplet.params import LossParams
+from couplet.settings.params import LossParams
 from couplet.training.losses import (
     AsymmetricLoss,
     WeightedBCE,

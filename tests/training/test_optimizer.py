@@ -8,7 +8,7 @@ from couplet.models.graph_heads import DualBranchDynamicGCN
 from couplet.models.heads import LinearHead
 from couplet.models.predictor import Predictor
 from couplet.models.refiner import LabelGraphRefiner
-from couplet.params import OptimizerParams
+from couplet.settings.params import OptimizerParams
 from couplet.training.optimizer import build_optimizer, set_learning_rate
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from couplet.params import ScheduleParams
+from couplet.settings.params import ScheduleParams
 from couplet.training.schedule import learning_rate_factor, step_decay, warmup_cosine
 
 

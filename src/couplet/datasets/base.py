@@ -11,8 +11,8 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from couplet.errors import UserError
-from couplet.params import what_is_wrong
+from couplet.project.errors import UserError
+from couplet.settings.params import what_is_wrong
 
 # The columns of Dataset.table before the labels.
 META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")

@@ -10,7 +10,7 @@ from pandas import DataFrame
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_table
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 PEOPLE = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.names import check_names
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 YEARS = (2014, 2017)
 

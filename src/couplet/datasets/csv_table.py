@@ -8,11 +8,11 @@ from pathlib import Path
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.console import say
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.tables import LABEL_VALUES, Table, find_table, read_table
-from couplet.errors import UserError
+from couplet.project.console import say
+from couplet.project.errors import UserError
 
 # Columns that are found without a setting: lower case, without spaces, dots, dashes and underscores.
 COMMON = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from pandas import Series
 
 from couplet.datasets.names import check_names
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 # The largest published table, unpacked, is a tenth of this. A packed file of a megabyte can hold a gigabyte.
 MAX_BYTES = 2**30

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pandas import Series
 
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 # Absolute paths, drive letters, backslashes, empty, `.` and `..` parts, and control characters.
 _UNSAFE = r"^/|^[A-Za-z]:|\\|(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"

@@ -16,7 +16,7 @@ from pydantic import Field
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.tables import Table, find_table, read_table
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 PEOPLE = ("Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition")
 LABELS = (

@@ -21,11 +21,11 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from couplet import paths
-from couplet.console import progress, say
 from couplet.datasets.folder import require_folder, walk
-from couplet.errors import UserError
-from couplet.files import read_json, write_csv, write_json
+from couplet.project import paths
+from couplet.project.console import progress, say
+from couplet.project.errors import UserError
+from couplet.project.files import read_json, write_csv, write_json
 
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
@@ -162,7 +162,7 @@ def raw_folder(source: str) -> Path:
     """
     folder = paths.raw_source(source)
     if source == "phantom" and not folder.exists() and not folder.is_symlink():
-        from couplet.datasets.phantom import draw_phantom
+        from couplet.phantom.drawing import draw_phantom
 
         draw_phantom(folder)
     require_folder(source, folder)

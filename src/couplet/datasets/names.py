@@ -10,7 +10,7 @@ from typing import Any
 
 from pandas import Series
 
-from couplet.errors import UserError
+from couplet.project.errors import UserError
 
 # Control characters, line and paragraph separators, what turns the direction of writing, halves of characters.
 _UNPRINTABLE = r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -32,7 +32,7 @@ def check_names(names: Series, where: Callable[[Any], str]) -> None:
     >>> check_names(Series(["Edema", "-1", "-", "a = b", "ü (2)"]), str)
     >>> check_names(Series(["Edema", "=1+1"]), lambda row: f"row {row}")
     Traceback (most recent call last):
-    couplet.errors.UserError: row 1: '=1+1' would be a formula in a spreadsheet: rename it, without = + - or @ in front
+    couplet.project.errors.UserError: row 1: '=1+1' would be a formula in a spreadsheet: rename it, without = + - or @ in front
     """
     if names.empty:
         return

@@ -6,11 +6,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from couplet.console import say
 from couplet.datasets import chexpert, coco, csv_table, grand_xray_slam, mimic_cxr_jpg, nih
 from couplet.datasets.base import Dataset, parse_settings, suggest
 from couplet.datasets.folder import require_folder
-from couplet.errors import UserError
+from couplet.project.console import say
+from couplet.project.errors import UserError
 
 # data.source -> module with a class Args and a function read(folder, args, check_files).
 ADAPTERS: dict[str, ModuleType] = {

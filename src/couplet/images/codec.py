@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from couplet.errors import UserError
-from couplet.params import Codec
+from couplet.project.errors import UserError
+from couplet.settings.params import Codec
 
 FILES: dict[Codec, tuple[str, ...]] = {"raw": (".npy",), "jpeg": (".jpegs", ".index.npy")}
 SETTINGS: dict[Codec, dict[str, int]] = {"raw": {}, "jpeg": {"quality": 95, "subsampling": 0}}

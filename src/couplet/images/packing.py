@@ -18,14 +18,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from couplet import paths
-from couplet.errors import UserError
 from couplet.images.codec import EXPECTED_SHARE, codec_fingerprint, encode, workers_wanted
 from couplet.images.decode import MAX_BYTES, UnreadableImage, decode_bytes, fingerprint
 from couplet.images.pool import ordered_map
 from couplet.images.writing import Encoded, NewShard, Size
-from couplet.manifest import SHARD_STRIDE
-from couplet.params import Codec
+from couplet.project import paths
+from couplet.project.errors import UserError
+from couplet.results.manifest import SHARD_STRIDE
+from couplet.settings.params import Codec
 
 SHARD_SIZE = SHARD_STRIDE
 

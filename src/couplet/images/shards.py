@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from couplet import paths
-from couplet.errors import UserError
 from couplet.images.codec import FILES, decode_jpeg, shard_name
-from couplet.params import Codec
+from couplet.project import paths
+from couplet.project.errors import UserError
+from couplet.settings.params import Codec
 
 Shape = tuple[int, int, int]
 HEADER_BYTES = 4096  # more than the header of any .npy file of ours; it ends where it says

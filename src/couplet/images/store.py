@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from couplet import paths
-from couplet.errors import UserError
-from couplet.files import RESTORE, read_record
 from couplet.images.codec import FILES, shard_name, workers_wanted
 from couplet.images.shards import open_shard
-from couplet.manifest import SHARD_STRIDE, read_table, store_positions
+from couplet.project import paths
+from couplet.project.errors import UserError
+from couplet.project.files import RESTORE, read_record
+from couplet.results.manifest import SHARD_STRIDE, read_table, store_positions
 
 __all__ = ["ImageStore", "shard_name"]
 

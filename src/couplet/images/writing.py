@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from couplet.errors import UserError
-from couplet.files import naming, read_json, write_bytes, write_json
 from couplet.images.codec import FILES, array_header, index_file, shard_name
-from couplet.params import Codec
+from couplet.project.errors import UserError
+from couplet.project.files import naming, read_json, write_bytes, write_json
+from couplet.settings.params import Codec
 
 Size = tuple[int, int]
 Encoded = (

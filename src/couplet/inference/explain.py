@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from couplet import paths
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.inference.fold import FoldModel
-from couplet.manifest import Manifest
 from couplet.models.device import autocast
 from couplet.models.graph_heads import DualBranchDynamicGCN
 from couplet.models.predictor import normalisation
-from couplet.params import Params
+from couplet.project import paths
+from couplet.results.manifest import Manifest
+from couplet.settings.params import Params
 
 N_IMAGES = 6
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from couplet import paths
-from couplet.files import read_record
 from couplet.images.store import ImageStore
 from couplet.inference.predict import predict_probabilities
-from couplet.manifest import Manifest, refuse_not_finite
 from couplet.models.device import resolve_device, resolve_precision
 from couplet.models.predictor import Predictor, load_predictor
-from couplet.params import Params
+from couplet.project import paths
+from couplet.project.files import read_record
+from couplet.results.manifest import Manifest, refuse_not_finite
+from couplet.settings.params import Params
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from couplet.console import progress
 from couplet.images.feed import image_batches
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
+from couplet.project.console import progress
 
 
 @torch.inference_mode()

@@ -19,9 +19,9 @@ from timm.data import resolve_data_config
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
-from couplet.errors import UserError
 from couplet.models.squeeze import use_channels_last_squeeze
-from couplet.params import ModelParams
+from couplet.project.errors import UserError
+from couplet.settings.params import ModelParams
 
 # What couplet decides itself, or what would load weights past the rule above.
 RESERVED_ARGS = (

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 import torch
 
-from couplet.arithmetic import TORCH_CAP, processor
-from couplet.errors import UserError
+from couplet.project.errors import UserError
+from couplet.running.arithmetic import TORCH_CAP, processor
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
@@ -20,7 +20,7 @@ def fix_torch(threads: int) -> None:
     """Make results repeat: a fixed number of threads, deterministic kernels, no TF32 behind float32's back.
 
     The head and the loss are promised float32; on newer GPUs convolutions would silently keep 10 bits of it.
-    (`couplet.arithmetic` sets what must be in the environment before torch starts.)
+    (`couplet.running.arithmetic` sets what must be in the environment before torch starts.)
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -12,14 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from couplet import paths
-from couplet.errors import UserError
-from couplet.files import read_record, write_bytes
 from couplet.models.backbone import Backbone, create_backbone, normalisation
 from couplet.models.graph_heads import DualBranchDynamicGCN
 from couplet.models.heads import LinearHead, MaxPoolHead
 from couplet.models.refiner import LabelGraphRefiner
-from couplet.params import ModelParams, Params, RefinerParams
+from couplet.project import paths
+from couplet.project.errors import UserError
+from couplet.project.files import read_record, write_bytes
+from couplet.settings.params import ModelParams, Params, RefinerParams
 
 __all__ = ["Predictor", "build_predictor", "load_predictor", "normalisation", "save_predictor"]
 

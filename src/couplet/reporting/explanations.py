@@ -6,8 +6,8 @@ import zipfile
 
 import numpy as np
 
-from couplet import paths
-from couplet.errors import UserError
+from couplet.project import paths
+from couplet.project.errors import UserError
 from couplet.reporting import matrices, pictures, style
 from couplet.reporting.gallery import Picture
 

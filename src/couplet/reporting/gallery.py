@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from couplet import paths
 from couplet.evaluation.metrics import THRESHOLD
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
+from couplet.project import paths
 from couplet.reporting import analysis, figures, matrices, pictures, style
 from couplet.reporting.inputs import Run
 from couplet.reporting.tables import no_information

@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from couplet import paths
-from couplet.errors import UserError
 from couplet.evaluation.metrics import auc_per_label, macro_auc
-from couplet.files import RESTORE, read_record
-from couplet.manifest import Manifest, numbers, read_folds, read_manifest, read_predictions, read_table
-from couplet.params import Params, flatten, load_params
-from couplet.presets import differences_from_preset, preset_names
-from couplet.stale import refuse_stale_folds
+from couplet.project import paths
+from couplet.project.errors import UserError
+from couplet.project.files import RESTORE, read_record
+from couplet.results.manifest import (
+    Manifest,
+    numbers,
+    read_folds,
+    read_manifest,
+    read_predictions,
+    read_table,
+)
+from couplet.running.stale import refuse_stale_folds
+from couplet.settings.params import Params, flatten, load_params
+from couplet.settings.presets import differences_from_preset, preset_names
 
 # What the folds of one run must share, with the word that the error uses.
 SHARED = {"labels": "labels", "params": "settings", "data": "data", "code": "code", "weights": "weights"}

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from couplet.console import say
-from couplet.files import write_bytes, write_json
 from couplet.models.predictor import Predictor
+from couplet.project.console import say
+from couplet.project.files import write_bytes, write_json
 from couplet.training.ema import EMA
 
 INDEX = "checkpoint.json"

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from couplet.console import progress, say
-from couplet.errors import UserError
 from couplet.evaluation.metrics import macro_auc
 from couplet.images.draws import epoch_order, image_keys, uniforms
 from couplet.images.feed import image_batches
@@ -26,7 +24,9 @@ from couplet.images.views import N_DRAWS, training_view
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
-from couplet.params import Params
+from couplet.project.console import progress, say
+from couplet.project.errors import UserError
+from couplet.settings.params import Params
 from couplet.training.checkpoint import (
     Tensors,
     load_checkpoint,

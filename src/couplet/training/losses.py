@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
-from couplet.params import LossParams
+from couplet.settings.params import LossParams
 
 Reduction = Literal["batchmean", "mean", "sum"]
 

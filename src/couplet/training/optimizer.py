@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from couplet.models.predictor import Predictor
-from couplet.params import OptimizerParams
+from couplet.settings.params import OptimizerParams
 
 
 def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.optim.Optimizer:

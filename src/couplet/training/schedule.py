@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from couplet.params import ScheduleParams
+from couplet.settings.params import ScheduleParams
 
 
 def warmup_cosine(step: int, steps_per_epoch: int, epochs: int, warmup_epochs: int) -> float:

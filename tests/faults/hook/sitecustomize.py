@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-# The temporary names of couplet.files and of DVC differ from run to run.
+# The temporary names of couplet.project.files and of DVC differ from run to run.
 TEMPORARY = re.compile(r"\.(\d+|[\w-]{22})\.tmp$")
 CODE = re.compile(r"(^|/)(src|stages|__pycache__|\.git|\.venv)(/|$)")
 

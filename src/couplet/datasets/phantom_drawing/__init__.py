@@ -1,1 +1,0 @@
-"""How the phantom's pictures are drawn: cohort -> anatomy -> findings -> film."""

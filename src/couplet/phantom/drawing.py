@@ -1,0 +1,175 @@
+"""The embedded data set: drawn X-ray-like pictures in the layout of Grand X-Ray SLAM's division B.
+
+Everything follows from the seed and nothing else, byte by byte: an inventory of file digests can be committed. Drawn
+pictures show that a pipeline works and what each finding looks like; they say nothing about patients.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+from PIL import Image
+
+from couplet.datasets.grand_xray_slam import ID, LABELS, PEOPLE
+from couplet.phantom.anatomy import Build
+from couplet.phantom.cohort import Patient, Study, draw_cohort
+from couplet.phantom.picture import VIEWS, draw_picture, draw_signs
+from couplet.phantom.streams import Stream
+from couplet.project.console import progress
+from couplet.project.errors import UserError
+from couplet.project.files import write_csv
+
+JPEG_QUALITY = 90
+Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
+WORTH_HELPERS = 200  # patients: fewer are drawn in the time that a helper needs to start
+MOST_HELPERS = 7
+# What a stream is for: the first number after the seed. (0 is the cohort's.)
+_BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5
+
+
+def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int = 42) -> None:
+    """Draw the data set into `folder`, which appears complete or not at all.
+
+    Args:
+        folder: must not exist yet, or be empty.
+        n_patients: in training and test part together; about 2.5 images each.
+        size: side of the square grey pictures, in pixels.
+        seed: the same seed gives the same bytes.
+
+    Raises:
+        UserError: the folder holds something already.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: remove it to have the phantom drawn again")
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.drawing")
+    try:
+        for part in ("train2", "test2"):
+            (unfinished / part).mkdir(parents=True)
+        cohort = draw_cohort(n_patients, seed)
+        shares = _processes() if n_patients >= WORTH_HELPERS else 1
+
+        def draw(share: int) -> None:
+            _draw_share(unfinished, cohort, share, shares, size, seed)
+
+        with _helpers(draw, range(1, shares)):
+            draw(0)
+        rows = [(_part(patient), *row) for patient in cohort for row, *_ in _exposures(patient)]
+        _write_tables(unfinished, DataFrame(rows, columns=["part", *PEOPLE, *LABELS]), seed)
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def draw_image(findings: frozenset[str], view: str, seed: int, size: int = 112) -> NDArray[np.uint8]:
+    """One picture (size, size) of grey levels, without a cohort: for examples and tests.
+
+    The same seed gives the same patient, position and exposure, whatever the findings.
+
+    Raises:
+        ValueError: a finding or view that the phantom does not know.
+
+    >>> healthy = draw_image(frozenset(), "PA", seed=1)
+    >>> enlarged = draw_image(frozenset({"Cardiomegaly"}), "PA", seed=1)
+    >>> healthy.shape, bool(enlarged.mean() > healthy.mean())
+    ((112, 112), True)
+    """
+    if unknown := sorted(findings - set(LABELS)):
+        raise ValueError(f"unknown finding {unknown[0]!r}: it should be one of {', '.join(LABELS)}")
+    if view not in VIEWS:
+        raise ValueError(f"unknown view {view!r}: it should be one of {', '.join(VIEWS)}")
+    woman, age = Stream(seed, _EXAMPLE).uniforms(2).tolist()
+    build = Build.draw(Stream(seed, _BUILD, 0), female=woman < 0.5, age=20.0 + 65.0 * age)
+    signs = draw_signs(Stream(seed, _SIGNS, 0, 1))
+    present = {label: signs[label] for label in LABELS if label in findings}
+    return draw_picture(build, present, view, Stream(seed, _EXPOSURE, 0, 1, 1), size)
+
+
+def _part(patient: Patient) -> str:
+    return "test2" if patient.test else "train2"
+
+
+def _exposures(patient: Patient) -> Iterator[tuple[Row, Study, str, int]]:
+    """Each picture of a patient: its line of the table, its study, its view and its number in the study."""
+    sex = ("Female" if patient.female else "Male") if patient.sex_known else None
+    age = patient.age if patient.age_known else None
+    for study in patient.studies:
+        labels = [int(label in study.positives) for label in LABELS]
+        for number, view in enumerate(study.views, start=1):
+            name = f"{patient.number:08d}_{study.number:03d}_{number:03d}.jpg"
+            category = "Lateral" if view == "Lateral" else "Frontal"
+            yield (
+                (name, patient.number, study.number, sex, age, category, view, *labels),
+                study,
+                view,
+                number,
+            )
+
+
+def _draw_share(folder: Path, cohort: list[Patient], share: int, shares: int, size: int, seed: int) -> None:
+    """Draw every `shares`-th patient, beginning with number `share`."""
+    positions = range(share, len(cohort), shares)
+    for position in progress(positions, "drawing the phantom") if share == 0 else positions:
+        patient = cohort[position]
+        build = Build.draw(Stream(seed, _BUILD, position), patient.female, patient.age)
+        for row, study, view, number in _exposures(patient):
+            signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
+            present = {label: signs[label] for label in LABELS if label in study.positives}
+            stream = Stream(seed, _EXPOSURE, position, study.number, number)
+            picture = draw_picture(build, present, view, stream, size)
+            (folder / _part(patient) / str(row[0])).write_bytes(_jpeg(picture))
+
+
+def _processes() -> int:
+    """How many processes may draw: one per CPU that this one may use, where processes can be forked safely."""
+    return 1 + min(len(os.sched_getaffinity(0)) - 1, MOST_HELPERS) if sys.platform == "linux" else 1
+
+
+@contextmanager
+def _helpers(draw: Callable[[int], None], shares: Iterable[int]) -> Iterator[None]:
+    """A process for each of `shares` that draws it; all have ended well when the block is left.
+
+    Each ends by itself when its share is drawn, also when the process that started it was killed.
+
+    Raises:
+        UserError: one of them did not end well.
+    """
+    context = multiprocessing.get_context("fork")
+    helpers = [context.Process(target=draw, args=(share,), daemon=True) for share in shares]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield
+        for helper in helpers:
+            helper.join()
+        if any(helper.exitcode for helper in helpers):
+            raise UserError("a process that drew the phantom ended early (out of memory?): run it again")
+    finally:
+        for helper in helpers:
+            if helper.is_alive():
+                helper.kill()
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _write_tables(folder: Path, table: DataFrame, seed: int) -> None:
+    """train2.csv, test2.csv (a phantom knows its answers) and the sample submission, which is in no order."""
+    for part in ("train2", "test2"):
+        write_csv(folder / f"{part}.csv", table.loc[table["part"] == part, [*PEOPLE, *LABELS]])
+    sample = table.loc[table["part"] == "test2", [ID, *LABELS]]
+    sample = sample.assign(**dict.fromkeys(LABELS, 0))
+    order = np.argsort(Stream(seed, _ORDER).uniforms(len(sample)), kind="stable")
+    write_csv(folder / "sample_submission_2.csv", sample.iloc[order])

@@ -1,0 +1,164 @@
+"""Stage prepare: raw images and label tables -> the packed store, its manifest and the quarantine list."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from pandas import DataFrame
+
+from couplet.datasets.base import META, Dataset
+from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
+from couplet.datasets.registry import read_dataset
+from couplet.datasets.tables import resolve_unknown
+from couplet.images.packing import SHARD_SIZE, Outcome, Packing, RawImage
+from couplet.project import paths
+from couplet.project.console import progress, say
+from couplet.project.errors import UserError
+from couplet.project.files import write_csv, write_json
+from couplet.running.scratch import workspace
+from couplet.settings.params import Params, load_params
+
+QUARANTINE = ["image_id", "part", "path", "reason"]
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
+
+
+def prepare() -> None:
+    """Decode every image of the data set once, and write data/prepared: all of it or nothing.
+
+    Raises:
+        UserError: the raw data is not what data/inventory.json says, its labels are wrong, or more of its
+            images than data.max_unreadable allows cannot be read.
+    """
+    params = load_params()
+    source, image = params.data.source, params.image
+    raw = raw_folder(source)
+    dataset, images = read_raw(raw, params)
+    table = dataset.table.drop(columns="row")
+    notes = "".join(f", {name.replace('_', ' ')}: {count}" for name, count in dataset.notes.items())
+    say(f"{source}: {len(table)} images, {len(dataset.labels)} labels{notes}")
+
+    with workspace("prepare", f"{source}-{image.store_size}x{image.channels}") as scratch:
+        packing = Packing(raw, images, scratch, image.store_size, image.channels, SHARD_SIZE, image.codec)
+        outcomes = list(progress(packing.run(), "decoding", len(table)))
+        table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
+        readable = table["reason"] == ""
+        refuse_unreadable(table, readable, params.data.max_unreadable)
+
+        if own_settings(load_params()) != own_settings(params):
+            raise UserError(
+                f"{paths.PARAMS} changed while prepare ran, so nothing was written: run `dvc repro` again"
+            )
+
+        # Put together beside its place, so that data/prepared is there whole or not at all.
+        unfinished = paths.PREPARED.with_name("prepared.unfinished")
+        remove(unfinished)
+        packing.link_into(unfinished)
+        write_tables(unfinished, table, readable, dataset, params)
+        remove(paths.PREPARED)
+        unfinished.rename(paths.PREPARED)
+        packing.forget_others()
+    say(f"{paths.PREPARED}: {readable.sum()} images of {image.store_size} x {image.store_size}")
+
+
+def read_raw(raw: Path, params: Params) -> tuple[Dataset, list[RawImage]]:
+    """The data set, sorted by image_id and with unknown labels resolved, and what the inventory has of its images.
+
+    What is only needed to get there (the inventory, the tables as they were read) ends here.
+    """
+    data = params.data
+    inventory = load_inventory(data.source, raw)
+    inventory.check(raw)
+    dataset = read_dataset(data.source, raw, data.source_args)
+    table = resolve_unknown(dataset.table, dataset.labels, data.uncertain, data.unmentioned)
+    table = table.sort_values("image_id", ignore_index=True)
+    unlisted = unlisted_images(table, inventory)
+    if unlisted:
+        dataset.notes["image_files_not_listed"] = unlisted
+    return replace(dataset, table=table), listed_images(table, inventory)
+
+
+def own_settings(params: Params) -> tuple[object, ...]:
+    """The settings that this stage's result follows from."""
+    return params.data, params.image.store_size, params.image.channels, params.image.codec
+
+
+def listed_images(table: DataFrame, inventory: Inventory) -> list[RawImage]:
+    """What the inventory has of each image, in the table's order."""
+    sizes = dict(zip(inventory.files["path"], inventory.files["size"], strict=True))
+    return [RawImage(path, md5=inventory.md5_of(path), size=sizes[path]) for path in table["path"]]
+
+
+def unlisted_images(table: DataFrame, inventory: Inventory) -> int:
+    """How many image files lie in the raw folder that no label table lists: they are not read."""
+    files = inventory.files["path"]
+    images = files.str.lower().str.endswith(IMAGE_ENDINGS)
+    return int((images & ~files.isin(table["path"])).sum())
+
+
+def refuse_unreadable(table: DataFrame, readable: pd.Series, max_unreadable: float) -> None:
+    """Say which images go to quarantine.
+
+    Raises:
+        UserError: they are more than the fraction `max_unreadable` of all, or no training image is left.
+    """
+    bad = table.loc[~readable, QUARANTINE]
+    if bad.empty:
+        return
+    pairs = zip(bad["path"][:3], bad["reason"][:3], strict=True)
+    first = "; ".join(f"{path} ({reason})" for path, reason in pairs) + ("; ..." if len(bad) > 3 else "")
+    summary = f"{len(bad)} of {len(table)} images cannot be read"
+    allowed = int(max_unreadable * len(table) + 1e-9)
+    limit = f"data.max_unreadable = {max_unreadable:g} allows {allowed}"
+    if not (table["part"][readable] == "train").any():
+        limit = "no training image is left"
+    elif len(bad) <= allowed:
+        return say(f"quarantine: {summary}: {first}")
+    listing = paths.scratch_root() / "prepare" / "quarantine.csv"
+    write_csv(listing, bad)
+    raise UserError(
+        f"{summary} and {limit}: {first} (all of them, with reasons: {listing}): replace them or take them out "
+        "of the label table, then run `couplet scan`, or raise data.max_unreadable"
+    )
+
+
+def write_tables(
+    folder: Path, table: DataFrame, readable: pd.Series, dataset: Dataset, params: Params
+) -> None:
+    """Write manifest.csv, quarantine.csv, submission_rows.csv and labels.json into `folder`."""
+    about = [name for name in META if name not in ("path", "row")]
+    manifest = table.loc[readable, [*about, "width", "height", "shard", "row", *dataset.labels]]
+    manifest = manifest.astype(dict.fromkeys(dataset.labels, "Int8"))  # 0, 1 or an empty cell
+    write_csv(folder / paths.MANIFEST.name, manifest)
+    write_csv(folder / paths.QUARANTINE.name, table.loc[~readable, QUARANTINE])
+
+    is_test = table["part"] == "test"
+    wanted = table["image_id"][is_test].tolist() if dataset.submission is None else dataset.submission
+    rows = DataFrame({"submission": wanted, "image_id": wanted})
+    rows = rows.rename(columns={"submission": dataset.submission_id or "image_id"})
+    write_csv(folder / paths.SUBMISSION_ROWS.name, rows)
+
+    image = {
+        "store_size": params.image.store_size,
+        "channels": params.image.channels,
+        "shard_size": SHARD_SIZE,
+        "codec": params.image.codec,
+    }
+    content = {
+        "source": params.data.source,
+        "labels": dataset.labels,
+        "image": image,
+        "n_images": int(readable.sum()),
+        "n_quarantined": int((~readable).sum()),
+        "notes": dataset.notes,
+        "test_labelled": bool(table.loc[is_test, dataset.labels].notna().to_numpy().any()),
+    }
+    write_json(folder / paths.LABELS.name, content)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)

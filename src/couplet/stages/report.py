@@ -1,0 +1,74 @@
+"""Stage report: one page, opened offline, by which a run is judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from couplet.project import paths
+from couplet.project.console import say
+from couplet.project.files import write_bytes, write_csv, write_text
+from couplet.running.committed import compared_with_commit
+
+if TYPE_CHECKING:
+    from couplet.reporting.inputs import Run
+
+
+def report() -> None:
+    """Write plots/report.html, plots/figures/*.png and plots/couplings.csv."""
+    # Matplotlib and Jinja take a second to import: only when the page is drawn.
+    from couplet.reporting.explanations import read_explanations
+    from couplet.reporting.gallery import draw
+    from couplet.reporting.inputs import read_run
+    from couplet.reporting.page import render
+
+    run = read_run()
+    explanations = read_explanations(run.labels)
+    gallery = draw(run)
+    html = render(run, gallery, explanations)
+
+    pictures = [*gallery.pictures, *(explanations or [])]
+    for picture in pictures:
+        write_bytes(paths.FIGURES / f"{picture.name}.png", picture.png)
+    for old in set(paths.FIGURES.glob("*.png")) - {paths.FIGURES / f"{p.name}.png" for p in pictures}:
+        old.unlink()
+    write_csv(paths.COUPLINGS_PLOT, couplings_table(run), float_format="%.6f")
+    write_text(paths.REPORT, html)
+    compared = compared_with_commit(run.params)
+    if compared is not None:
+        say(compared)
+    say(f"report: {paths.REPORT} ({len(html) / 1e6:.1f} MB), {len(pictures)} figures in {paths.FIGURES}")
+
+
+def couplings_table(run: Run) -> pd.DataFrame:
+    """Off-diagonal couplings in long form: source, target, coupling, fold ("0", "1" ... and "mean").
+
+    Without a refiner the table has no rows.
+    """
+    matrices = {str(fold.fold): fold.couplings for fold in run.folds} | {"mean": run.mean_couplings}
+    names = [spreadsheet_safe(label) for label in run.labels]
+    sources, targets = np.nonzero(~np.eye(len(names), dtype=bool))
+    parts = [
+        pd.DataFrame(
+            {
+                "source": [names[i] for i in sources],
+                "target": [names[j] for j in targets],
+                "coupling": matrix[sources, targets],
+                "fold": fold,
+            }
+        )
+        for fold, matrix in matrices.items()
+        if matrix is not None
+    ]
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["source", "target", "coupling", "fold"])
+
+
+def spreadsheet_safe(label: str) -> str:
+    """The label, with an apostrophe before a sign that a spreadsheet would take for the start of a formula.
+
+    >>> spreadsheet_safe("Edema"), spreadsheet_safe("=1+1")
+    ('Edema', "'=1+1")
+    """
+    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label

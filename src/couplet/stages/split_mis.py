@@ -1,0 +1,182 @@
+"""Stage split_mis: deal the images to a test part and stratified folds, and measure how even the deal is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from couplet.project import paths
+from couplet.project.console import say
+from couplet.project.errors import UserError
+from couplet.project.files import read_json, write_csv, write_json
+from couplet.results.manifest import Manifest, read_manifest
+from couplet.settings.params import SplitParams, load_params
+from couplet.splits.fallback import GROUPED, stratified_folds
+from couplet.splits.mis import stratified_group_parts
+from couplet.splits.quality import (
+    label_distribution_deviation,
+    label_pair_distribution_deviation,
+    patients_in_two_folds,
+)
+
+
+def split_mis() -> None:
+    """Write the fold of every image: a number, `test`, or `train` (never held out, with split.holdout)."""
+    params = load_params()
+    manifest = read_manifest()
+    groups = groups_to_keep_together(manifest, params.split)
+    fold = choose_test_part(manifest, params.split, params.seed)
+    splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
+    metrics = split_metrics(fold, manifest, splitter)
+    if params.split.group_by == "patient" and metrics["patients_in_two_folds"]:
+        raise AssertionError(
+            f"{metrics['patients_in_two_folds']} patients are in two folds: nothing was written"
+        )
+
+    write_csv(paths.FOLDS, pd.DataFrame({"image_id": manifest.ids, "fold": fold}))
+    write_json(paths.SPLIT_METRICS, metrics)
+    write_csv(paths.SPLIT_PLOT, positives_per_part(fold, manifest), float_format="%.6f")
+    parts, counts = np.unique(fold, return_counts=True)
+    say(
+        f"split by {splitter}: "
+        + ", ".join(f"{part} {count:,}" for part, count in zip(parts, counts, strict=True))
+        + f" images; patients in two folds: {_or_unknown(metrics['patients_in_two_folds'])}, "
+        + f"in train and test: {_or_unknown(metrics['patients_in_train_and_test'])}"
+    )
+
+
+def groups_to_keep_together(manifest: Manifest, split: SplitParams) -> np.ndarray:
+    """(N,) what must not be torn apart: the patient of each image, or the image itself (group_by: none).
+
+    Raises:
+        UserError: an image to split has no patient.
+    """
+    if split.group_by == "none":
+        return manifest.ids
+    patients = manifest.table["patient_id"].to_numpy()
+    blank = np.flatnonzero((patients == "") & (manifest.table["part"].to_numpy() != "test"))
+    if len(blank):
+        raise UserError(
+            f"{paths.MANIFEST}: {len(blank)} of {len(patients)} images have no patient_id (first: "
+            f"{manifest.ids[blank[0]]}): name their patients, or set split.group_by: none"
+        )
+    return patients
+
+
+def choose_test_part(manifest: Manifest, split: SplitParams, seed: int) -> np.ndarray:
+    """(N,) "test" or "": the data set's own test part, else split.test_fraction of it, stratified.
+
+    Also where the folds are dealt by image (split.group_by: none, as the paper does) the test part is dealt by
+    patient, so that its score does not leak.
+
+    Raises:
+        UserError: no labelled image is left for the folds, or the fraction gives an empty test part.
+    """
+    test = manifest.table["part"].to_numpy() == "test"
+    if not (np.isfinite(manifest.truth) & ~test[:, None]).any():
+        raise UserError(
+            f"{paths.MANIFEST}: none of its {(~test).sum()} train images has a label: check the label table, "
+            "data.uncertain and data.unmentioned"
+        )
+    if not test.any() and split.test_fraction > 0:
+        shares = [split.test_fraction, 1 - split.test_fraction]
+        patients = manifest.table["patient_id"].to_numpy()
+        groups = np.where(patients == "", manifest.ids, patients)
+        test = stratified_group_parts(manifest.truth, groups, shares, seed) == 0
+        n_groups = len(pd.unique(groups))
+        if not test.any() or test.all():
+            raise UserError(
+                f"split.test_fraction = {split.test_fraction} of {_count(n_groups, split)} leaves "
+                f"{'no image for the folds' if test.any() else 'the test part empty'}: "
+                "set it to 0 or bring more data"
+            )
+    return np.where(test, "test", "").astype(object)
+
+
+def deal_folds(
+    fold: np.ndarray, manifest: Manifest, groups: np.ndarray, split: SplitParams, seed: int
+) -> str:
+    """Fill the empty cells of `fold` in place with 0 .. K-1, or 0 and "train"; return the splitter's name.
+
+    Raises:
+        UserError: too few patients (images) for the folds, or a fold would be empty.
+    """
+    rows = np.flatnonzero(fold == "")
+    rows = rows[np.argsort(manifest.ids[rows], kind="stable")]  # the image splitters depend on the order
+    labels, n_folds, n_groups = manifest.truth[rows], len(split.folds), len(pd.unique(groups[rows]))
+    if split.holdout > 0:
+        names, splitter = ["0", "train"], GROUPED
+        part = stratified_group_parts(labels, groups[rows], [split.holdout, 1 - split.holdout], seed)
+        setting = f"split.holdout = {split.holdout}"
+    else:
+        names = [str(k) for k in split.folds]
+        setting = f"split.folds = {split.folds}"
+        if n_groups < n_folds:
+            raise UserError(
+                f"{setting} needs at least {_count(n_folds, split)}, and {n_groups} can be dealt to them: "
+                "list fewer folds, lower split.test_fraction or bring more data"
+            )
+        together = groups[rows] if split.group_by == "patient" else None
+        part, splitter = stratified_folds(labels, together, n_folds, seed)
+    size = np.bincount(part, minlength=len(names))
+    if (size == 0).any():
+        raise UserError(
+            f"{setting} leaves part {names[int(size.argmin())]!r} empty, of {len(rows)} images of "
+            f"{_count(n_groups, split)}: change it or bring more data"
+        )
+    fold[rows] = np.array(names, dtype=object)[part]
+    return splitter
+
+
+def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> dict[str, object]:
+    """The content of metrics/split.json; null where patients or labels are too few to say.
+
+    The deviations and patients_in_two_folds are those of the folds, without the test part.
+    """
+    patients = manifest.table["patient_id"].to_numpy()
+    rest = fold != "test"
+    # An image without a patient stands for one of its own: then nobody knows who is in two folds.
+    known = bool((patients != "").all()) and "images_without_patient" not in read_json(paths.LABELS).get(
+        "notes", {}
+    )
+    return {
+        "n_images": len(fold),
+        "n_test_images": int((~rest).sum()),
+        "n_patients": len(pd.unique(patients)) if known else None,
+        "patients_in_two_folds": patients_in_two_folds(patients[rest], fold[rest]) if known else None,
+        "patients_in_train_and_test": patients_in_two_folds(patients, rest) if known else None,
+        "label_distribution_deviation": _rounded(
+            label_distribution_deviation(manifest.truth[rest], fold[rest])
+        ),
+        "label_pair_distribution_deviation": _rounded(
+            label_pair_distribution_deviation(manifest.truth[rest], fold[rest])
+        ),
+        "splitter": splitter,
+    }
+
+
+def positives_per_part(fold: np.ndarray, manifest: Manifest) -> pd.DataFrame:
+    """label, fold, positives and their share of the images whose label is known; empty where none is."""
+    parts = sorted(set(fold), key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    rows = []
+    for label, truth in zip(manifest.labels, manifest.truth.T, strict=True):
+        for part in parts:
+            known = truth[(fold == part) & np.isfinite(truth)]
+            positives = int(known.sum()) if len(known) else None
+            rows.append((label, part, positives, known.mean(dtype=float) if len(known) else np.nan))
+    table = pd.DataFrame(rows, columns=["label", "fold", "positives", "share"])
+    return table.astype({"positives": "Int64"})  # whole numbers beside empty cells
+
+
+def _rounded(deviation: float) -> float | None:
+    # Six significant digits: the last ones of a sum may differ between machines.
+    return float(f"{deviation:.6g}") if np.isfinite(deviation) else None
+
+
+def _count(number: int, split: SplitParams) -> str:
+    unit = "patient" if split.group_by == "patient" else "image"
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _or_unknown(number: object) -> str:
+    return "not known" if number is None else f"{number:,}"

@@ -1,0 +1,162 @@
+"""Stage train_fold: train the predictor of one fold and keep the weights of its best epoch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import PIL
+import timm
+import torch
+import typer
+
+from couplet.images.store import ImageStore
+from couplet.models.device import (
+    arithmetic_record,
+    fix_torch,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+)
+from couplet.models.graph_heads import cooccurrence_adjacency
+from couplet.models.predictor import build_predictor, save_predictor
+from couplet.project import paths
+from couplet.project.console import say
+from couplet.project.errors import UserError
+from couplet.project.files import write_csv, write_json
+from couplet.results.manifest import Manifest, read_folds, read_manifest
+from couplet.running.arithmetic import processor
+from couplet.running.scratch import Provenance, stage_provenance, workspace
+from couplet.settings.params import Params, load_params
+from couplet.training.loop import FoldData, Trainer
+
+
+def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held out for validation")]) -> None:
+    """Train one fold; go on where a killed run stopped."""
+    params = load_params()
+    params.split.refuse_unknown(fold)
+    fix_torch(params.train.threads)
+    keep_freed_memory()
+    device = resolve_device(params.train.device, params.train.arithmetic)
+    precision = resolve_precision(params.train.precision, device, params.train.arithmetic)
+    arithmetic = arithmetic_record(device.type)
+    provenance = stage_provenance("train_fold", params)
+    manifest = read_manifest()
+    data = fold_data(manifest, read_folds(manifest), fold)
+    predictor = build_predictor(
+        params, manifest.labels, (params.seed, fold), cooccurrence_adjacency(data.train_labels)
+    )
+    predictor.to(device).to(memory_format=torch.channels_last)
+    key = provenance.key(
+        fold=fold,
+        device=device.type,
+        precision=precision,
+        arithmetic=arithmetic,
+        processor=processor(),
+        weights=predictor.backbone.weights,
+        versions=versions(),
+    )
+    say(
+        f"fold {fold}: {len(data.train_ids)} images to train on, {len(data.val_positions)} to validate, "
+        f"{device.type} in {precision}, {arithmetic['name']} arithmetic"
+    )
+    with workspace("train_fold", key) as folder:
+        trainer = Trainer(predictor, params, fold, data, precision)
+        trainer.run(folder)
+        if provenance.differs_from(stage_provenance("train_fold", load_params())):
+            raise UserError(
+                f"params.yaml, the data or the code changed while fold {fold} was training, so nothing was "
+                "written: undo the change and run `dvc repro` again to take over the finished run"
+            )
+        save_run(trainer, manifest.labels, provenance)
+
+
+def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
+    """Training images are those of every other fold; test images are in neither part."""
+    val = folds == str(fold)
+    train = ~val & (folds != "test")
+    for name, rows in (("trains", train), ("validates", val)):
+        if not rows.any():
+            raise UserError(
+                f"fold {fold} {name} on no image: {paths.FOLDS} has none; run `dvc repro split_mis`"
+            )
+    return FoldData(
+        store=ImageStore(paths.PREPARED),
+        train_ids=list(manifest.ids[train]),
+        train_positions=manifest.positions[train],
+        train_labels=manifest.truth[train],
+        val_positions=manifest.positions[val],
+        val_labels=manifest.truth[val],
+    )
+
+
+def save_run(trainer: Trainer, labels: list[str], provenance: Provenance) -> None:
+    """Write the best epoch's weights, the couplings, the history and what they follow from."""
+    folder, state, predictor = paths.model_dir(trainer.fold), trainer.progress, trainer.predictor
+    predictor.load_state_dict(trainer.best)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_predictor(folder / "predictor.safetensors", predictor)
+    write_csv(folder / "couplings.csv", couplings_table(trainer, labels), float_format="%.8f")
+    write_csv(folder / "history.csv", pd.DataFrame(state.history), float_format="%.8g")
+    write_json(folder / "config.json", run_config(trainer, labels, provenance))
+
+
+def couplings_table(trainer: Trainer, labels: list[str]) -> pd.DataFrame:
+    """Masked A, one row per source, one column per target; no rows without a refiner."""
+    refiner = trainer.predictor.refiner
+    couplings = np.zeros((0, len(labels))) if refiner is None else refiner.couplings.detach().cpu().numpy()
+    table = pd.DataFrame(couplings, columns=labels)
+    table.insert(0, "source", labels[: len(table)])
+    return table
+
+
+def run_config(trainer: Trainer, labels: list[str], provenance: Provenance) -> dict[str, object]:
+    """What evaluate_fold needs to rebuild the predictor, and what the report compares between folds."""
+    state = trainer.progress
+    return {
+        "fold": trainer.fold,
+        "labels": labels,
+        "best_epoch": state.best_epoch + 1,
+        "val_auc_macro": round(state.best_auc, 6),
+        "epochs_run": len(state.history),
+        "steps": state.steps,
+        "skipped_batches": state.skipped,
+        "n_parameters": sum(parameter.numel() for parameter in trainer.predictor.parameters()),
+        "device": trainer.device.type,
+        "precision": trainer.precision,
+        "arithmetic": arithmetic_record(trainer.device.type),
+        "params": trained_params(trainer.params),
+        "data": provenance.data,
+        "code": provenance.code,
+        "weights": trainer.predictor.backbone.weights,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result's last digits; Pillow where the store holds JPEGs."""
+    return {
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+    }
+
+
+def trained_params(params: Params) -> dict[str, object]:
+    """The sections of params.yaml that a trained fold depends on."""
+    sections = (
+        "seed",
+        "image",
+        "model",
+        "refiner",
+        "loss",
+        "optimizer",
+        "schedule",
+        "ema",
+        "train",
+        "augment",
+    )
+    content = params.as_dict()
+    return {section: content[section] for section in sections}

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from couplet.project import paths
+from couplet.project.errors import UserError
+from couplet.results.manifest import read_folds, read_manifest, read_predictions, write_predictions
+
+HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,Edema,Nodule\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    paths.PREPARED.mkdir(parents=True)
+    paths.FOLDS.parent.mkdir(parents=True)
+    paths.LABELS.write_text('{"labels": ["Edema", "Nodule"]}')
+    paths.MANIFEST.write_text(
+        HEADER + "001,train,07,s1,PA,F,41,10,10,0,0,1,\n" + "002,train,NA,s2,AP,,,10,10,1,3,0,1\n"
+    )
+    paths.FOLDS.write_text("image_id,fold\n001,0\n002,test\n")
+    return tmp_path
+
+
+def test_ids_stay_text_and_blank_labels_are_unknown(project: Path) -> None:
+    manifest = read_manifest()
+    assert list(manifest.ids) == ["001", "002"]
+    assert list(manifest.table["patient_id"]) == ["07", "NA"]
+    assert manifest.truth.dtype == np.float32
+    np.testing.assert_array_equal(manifest.truth, [[1, np.nan], [0, 1]])
+    assert list(manifest.positions) == [0, 4096 + 3]
+    assert list(read_folds(manifest)) == ["0", "test"]
+
+
+def test_folds_of_other_images_are_refused(project: Path) -> None:
+    paths.FOLDS.write_text("image_id,fold\n001,0\n003,1\n")
+    with pytest.raises(
+        UserError, match="lists other images than data/prepared/manifest.csv: run `dvc repro split_mis`"
+    ):
+        read_folds(read_manifest())
+
+
+@pytest.mark.parametrize("fold", ["one", "", "1.0", "-1", "Test"])
+def test_a_fold_is_a_number_or_test_or_train(project: Path, fold: str) -> None:
+    paths.FOLDS.write_text(f"image_id,fold\n001,0\n002,{fold}\n")
+    with pytest.raises(UserError, match=rf"folds.csv, row 3: fold '{fold}' is no number, test or train"):
+        read_folds(read_manifest())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0,0,1,", "0,0,yes,", "row 2: a label is not 0, 1 or empty"),
+        ("0,0,1,", "0,0,2,", "row 2: a label is not 0, 1 or empty"),
+        ("10,10,1,3,", "10,10,1,4096,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,1000000,3,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,-1,3,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,1,,", "row 3: shard or row is no place in the store"),
+        ("10,10,1,3,", "10,10,1,2.5,", "row 3: shard or row is no place in the store"),
+    ],
+)
+def test_cells_that_are_not_ours_are_refused(project: Path, old: str, new: str, message: str) -> None:
+    assert old in paths.MANIFEST.read_text()
+    paths.MANIFEST.write_text(paths.MANIFEST.read_text().replace(old, new))
+    with pytest.raises(UserError, match=f"manifest.csv, {message}: restore it"):
+        read_manifest()
+
+
+def test_missing_and_damaged_files_name_the_remedy(project: Path) -> None:
+    paths.MANIFEST.write_text("image_id,part,patient_id,shard,row,Edema\n")
+    with pytest.raises(
+        UserError, match="has no column 'Nodule': restore it with `dvc checkout data/prepared`"
+    ):
+        read_manifest()
+    paths.MANIFEST.unlink()
+    with pytest.raises(UserError, match="manifest.csv is not there: run `dvc repro`"):
+        read_manifest()
+    paths.FOLDS.write_text("")
+    with pytest.raises(UserError, match=r"folds.csv is damaged \(.*\): restore it with `dvc checkout`"):
+        read_folds(None)  # type: ignore[arg-type]  # fails before it looks at the manifest
+
+
+def test_predictions_round_trip(project: Path) -> None:
+    path, ids = Path("p.csv"), np.array(["001", "002"])
+    write_predictions(path, ids, ["Edema", "Nodule"], np.array([[0.1234564, 1], [3.5e-11, 0.5]]))
+    assert path.read_text() == "image_id,Edema,Nodule\n001,0.1234564,1\n002,3.5e-11,0.5\n"
+    np.testing.assert_array_equal(
+        read_predictions(path, ["Edema", "Nodule"], ids), [[0.1234564, 1], [3.5e-11, 0.5]]
+    )
+    with pytest.raises(UserError, match="has other labels"):
+        read_predictions(path, ["Nodule", "Edema"], ids)
+    with pytest.raises(UserError, match="has other images"):
+        read_predictions(path, ["Edema", "Nodule"], ids[::-1])
+    path.write_text("image_id,Edema,Nodule\n001,x,1\n002,0,0.5\n")
+    with pytest.raises(UserError, match="cells that are not numbers"):
+        read_predictions(path, ["Edema", "Nodule"], ids)
+    path.write_text("image_id,Edema,Nodule\n001,1.5,1\n002,0,0.5\n")
+    with pytest.raises(UserError, match="cells that are no probabilities"):
+        read_predictions(path, ["Edema", "Nodule"], ids)
+
+
+def test_no_two_probabilities_of_a_float32_model_become_one(project: Path) -> None:
+    """At 6 decimals all but the last would be 0 or 1, and a label's AUC and AP with them."""
+    bits = np.array([1e-30, 1e-9, 1.0, 0.3], dtype=np.float32)
+    pairs = np.stack([bits, np.nextafter(bits, np.float32(0))], axis=1)
+    ids = np.array(["1", "2", "3", "4"])
+    write_predictions(Path("p.csv"), ids, ["Edema", "Nodule"], pairs.astype(np.float64))
+    read = read_predictions(Path("p.csv"), ["Edema", "Nodule"], ids)
+    np.testing.assert_array_equal(read.astype(np.float32), pairs)
+    assert (read[:, 0] > read[:, 1]).all()
+
+
+def test_predictions_that_are_not_finite_are_never_written(project: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"1 of 2 probabilities are not finite \(first: image 002, label Edema\)"
+    ):
+        write_predictions(Path("p.csv"), np.array(["001", "002"]), ["Edema"], np.array([[0.1], [np.nan]]))
+    assert not Path("p.csv").exists()
