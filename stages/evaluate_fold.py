@@ -1,16 +1,5 @@
-"""Launcher of the stage evaluate_fold: this checkout's own code, a fixed number of threads, then the entrypoint."""
+from launcher import run
 
-import sys
-from pathlib import Path
+from couplet.stages.evaluate_fold import evaluate_fold
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from couplet.launch import explain_missing_package, run, starting
-
-try:
-    with starting():
-        from couplet.evaluate_fold import evaluate_fold
-except ModuleNotFoundError as error:
-    explain_missing_package(error)
-
-if __name__ == "__main__":
-    run(evaluate_fold)
+run(evaluate_fold)

@@ -1,16 +1,5 @@
-"""Launcher of the stage prepare: this checkout's own code, a fixed number of threads, then the entrypoint."""
+from launcher import run
 
-import sys
-from pathlib import Path
+from couplet.stages.prepare import prepare
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from couplet.launch import explain_missing_package, run, starting
-
-try:
-    with starting():
-        from couplet.prepare import prepare
-except ModuleNotFoundError as error:
-    explain_missing_package(error)
-
-if __name__ == "__main__":
-    run(prepare)
+run(prepare)

@@ -1,16 +1,5 @@
-"""Launcher of the stage split_mis: this checkout's own code, a fixed number of threads, then the entrypoint."""
+from launcher import run
 
-import sys
-from pathlib import Path
+from couplet.stages.split_mis import split_mis
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from couplet.launch import explain_missing_package, run, starting
-
-try:
-    with starting():
-        from couplet.split_mis import split_mis
-except ModuleNotFoundError as error:
-    explain_missing_package(error)
-
-if __name__ == "__main__":
-    run(split_mis)
+run(split_mis)

@@ -10,16 +10,18 @@ import pytest
 
 
 def couplet(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "couplet.cli", *arguments]
+    command = [sys.executable, "-m", "couplet", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
 def project(tmp_path: Path, project_root: Path) -> Path:
-    """A project's settings without its data."""
+    """A project's code and settings without its data."""
     shutil.copytree(project_root / "presets", tmp_path / "presets")
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(project_root / name, tmp_path / name)
+    for name in ("src", "stages"):
+        (tmp_path / name).symlink_to(project_root / name)
     (tmp_path / "data").mkdir()
     shutil.copy(project_root / "data/inventory.json", tmp_path / "data/inventory.json")
     return tmp_path

@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
+
 # The cases are data in modules of their own, beside the test that runs them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No GPU and no variables of ours; what commands set (the number of threads) is put back afterwards."""
+    """No GPU and no variables of ours; what commands set (threads, caps) is put back afterwards."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for variable in ("COUPLET_DATA_ROOT", "COUPLET_SCRATCH", "COUPLET_WORKERS", "COUPLET_FRESH"):
         monkeypatch.delenv(variable, raising=False)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(variable, "1")
+    for variable in (*NUMPY_CAP, *TORCH_CAP):
+        monkeypatch.setenv(variable, "")  # so that what was there before comes back
+        monkeypatch.delenv(variable)

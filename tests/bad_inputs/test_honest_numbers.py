@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from project import Project, csv_project, finished, slam_project
+from project import ROOT, Project, csv_project, finished, slam_project
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,8 @@ def test_folds_trained_with_different_code_or_settings_are_not_mixed(tmp_path: P
         ],
     )
 
-    stages = [path.read_bytes() for path in sorted((project.folder / "stages").glob("*.py"))]
     (project.folder / "stages").unlink()
-    (project.folder / "stages").mkdir()
-    for name, content in zip(("a", "b"), stages, strict=False):
-        (project.folder / f"stages/{name}.py").write_bytes(content)
+    shutil.copytree(ROOT / "stages", project.folder / "stages")
     (project.folder / "stages/train_fold.py").write_text("# other code\n")
     assert project.run("train-fold", "1").code == 0
     assert "has other code than fold 0" in project.run("report").err[0]

@@ -1,0 +1,105 @@
+"""How a stage's process begins, runs and ends: the same from its launcher in stages/ and from `couplet <stage>`."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+# Libraries that ask the hub for weights must not send it statistics; they read this when they are imported.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def prepare_process() -> None:
+    """Before a stage's code is imported: a fixed arithmetic, and no search for garbage.
+
+    Imports make hundreds of thousands of objects that all stay; looking through them again and again for garbage
+    takes a third of the time that torch and timm need to be imported. The stage turns the search on again.
+    """
+    sys.excepthook = explain_missing_package
+    gc.disable()
+    from couplet.project.console import stage
+    from couplet.running.arithmetic import fix_environment
+    from couplet.settings.params import load_params
+
+    train = stage(load_params)().train
+    fix_environment(train.threads, train.arithmetic)
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A stage's entrypoint as it is always run: no changed inputs, and a user's mistake is one line.
+
+    Its name is the stage's, for what it reads in dvc.yaml.
+    """
+    from couplet.project.console import stage
+    from couplet.running.scratch import refuse_changed_inputs
+
+    checked = stage(refuse_changed_inputs(function))
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        gc.enable()
+        return checked(*args, **kwargs)
+
+    return run
+
+
+def run_stage(function: Callable[..., Any]) -> None:
+    """Run a stage's typed entrypoint on the command line's arguments, and end the process."""
+    import typer
+
+    gc.freeze()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(guarded(function))
+    try:
+        run_app(app)
+    except SystemExit as finished:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # At once: all files are written, and to take torch apart object by object takes seconds.
+        code = finished.code
+        os._exit(code if isinstance(code, int) else int(code is not None))
+    except BaseException:
+        gc.unfreeze()  # some libraries complain at the end about what was never collected
+        raise
+
+
+def run_app(app: typer.Typer, arguments: list[str] | None = None, name: str | None = None) -> None:
+    """Run a Typer app on `arguments` (None: the command line's); a wrong one is one line and exit code 2."""
+    import typer
+
+    from couplet.project.console import complain
+
+    try:
+        code = typer.main.get_command(app).main(arguments, name, standalone_mode=False)
+    except Exception as error:
+        # Click's own exceptions; Typer brings them along under changing names.
+        if not hasattr(error, "format_message"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            raise SystemExit(2) from None
+        context = getattr(error, "ctx", None)
+        help_ = f"{context.command_path} --help" if context else "--help"
+        complain(f"{error.format_message().rstrip('.')}: `{help_}` says what it takes")
+        raise SystemExit(2) from None
+    raise SystemExit(code)
+
+
+def explain_missing_package(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """In the place of `sys.excepthook`: the wrong Python is running, in one line; anything else as ever."""
+    name = getattr(error, "name", None) or ""
+    if not issubclass(kind, ModuleNotFoundError) or name.startswith("couplet"):
+        return sys.__excepthook__(kind, error, traceback)
+    remedy = "run `make .venv`, then `source .venv/bin/activate`"
+    print(f"error: {name} is not installed for {sys.executable}: {remedy}", file=sys.stderr)
+    return None
