@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import page
-from couplet.settings.params import Params, all_keys, flatten, read_yaml
+from couplet.settings import table
+from couplet.settings.params import Params, all_keys, flatten
 from couplet.settings.presets import load_preset, preset_names
+from couplet.settings.schema.plugins import PLUG_INS, PlugIns
+from couplet.settings.yaml12 import read_yaml
+from tests.support.projects import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+SNAPSHOT = ROOT / "tests/bad_inputs/bad-inputs.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), SNAPSHOT])
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 HEAD_OF_PRESET = ("# Expected: ", "# Hardware and time: ", "# Command: couplet preset {name} && ")
 
@@ -26,7 +30,7 @@ def in_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def table_rows(heading: str) -> list[list[str]]:
     """Cells of the table below a heading of docs/presets.md, without its two head lines."""
     text = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
-    section = re.split(r"^## ", text.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+    section = re.split(r"^##+ ", re.split(rf"\n##+ {heading}\n", text)[1], flags=re.MULTILINE)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
 
@@ -41,6 +45,32 @@ def in_yaml(text: str, folder: Path) -> Any:
     file = folder / "value.yaml"
     file.write_text(f"value: {text}\n", encoding="utf-8")
     return read_yaml(file)["value"]
+
+
+def plug_in_tables(kind: PlugIns) -> dict[str, dict[str, list[str]]]:
+    """Per plug-in of the page's table of this kind: its own keys, each with the other cells of its row."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, key, *cells in table_rows(f"Settings of {kind.package.__name__.split('.')[-1]}"):
+        if name:
+            found[name.strip("`")] = own = {}
+        else:
+            own[key.strip("`")] = cells
+    return found
+
+
+def test_settings_tables_are_what_the_schema_says() -> None:
+    text = (ROOT / table.PAGE).read_text(encoding="utf-8")
+    assert table.block() in text, "run: python -m couplet.settings.table"
+    assert text.count(table.BEGIN) == text.count(table.END) == 1
+
+
+@pytest.mark.parametrize("kind", PLUG_INS, ids=lambda kind: kind.args)
+def test_settings_tables_give_each_plug_ins_keys_and_defaults(kind: PlugIns, tmp_path: Path) -> None:
+    documented = plug_in_tables(kind)
+    assert list(documented) == kind.names()
+    for name, rows in documented.items():
+        defaults = {key: in_yaml(cells[0].strip("`"), tmp_path) for key, cells in rows.items()}
+        assert defaults == kind.complete(name, {})
 
 
 def test_settings_table_lists_the_schemas_keys_in_its_order() -> None:
@@ -70,16 +100,28 @@ def test_settings_named_anywhere_in_the_documents_exist() -> None:
     sections = [name for name, value in Params().as_dict().items() if isinstance(value, dict)]
     named = re.compile(rf"(?<![\w./-])((?:{'|'.join(sections)})(?:\.[a-z_]+)+)(?![\w/(-])")
     # A section's own files and open mappings share the look of a key: data.source_args.year, split.json.
-    keys = set(all_keys()) | {"model.head_args"}
+    keys = {*all_keys(), *(key for kind in PLUG_INS for key in kind.own_keys())}
     unknown = {
         f"{path.name}: {name}"
         for path in [*DOCUMENTS, *PRESETS]
-        if path.name != "bad-inputs.md"  # names settings that do not exist, on purpose
+        if path != SNAPSHOT  # names settings that do not exist, on purpose
         for name in named.findall(path.read_text(encoding="utf-8"))
         if name not in keys and not name.endswith((".json", ".csv", ".py", ".html"))
         if not name.startswith(("data.source_args.", "data.uncertain.", "model.backbone_args."))
     }
     assert unknown == set()
+
+
+def separate(params: Params) -> dict[str, Any]:
+    return separate_content(params.as_dict())
+
+
+def separate_content(content: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys, those of plug-ins too."""
+    flat = flatten(content)
+    for kind in PLUG_INS:
+        flat |= {f"{kind.args}.{key}": value for key, value in flat.pop(kind.args, {}).items()}
+    return flat
 
 
 def test_presets_table_lists_the_presets() -> None:
@@ -88,11 +130,16 @@ def test_presets_table_lists_the_presets() -> None:
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_preset_loads_and_holds_only_what_differs(path: Path) -> None:
-    preset = flatten(load_preset(path.stem).as_dict())
-    defaults, written = flatten(Params().as_dict()), flatten(read_yaml(path))
-    assert "data.source" in written, "a preset always states its data set"
-    assert [k for k, v in written.items() if defaults[k] == v and k != "data.source"] == []
-    assert {k: preset[k] for k in written} == written
+    written = read_yaml(path)
+    base = written.pop("base", None)
+    start = separate(load_preset(base) if base else Params())
+    preset, changes = separate(load_preset(path.stem)), separate_content(written)
+    assert base or "data.source" in changes, "a preset without a base states its data set"
+    assert [k for k, v in changes.items() if start.get(k) == v and k != "data.source"] == []
+    assert {k: preset[k] for k in changes} == changes
+    about = {"preset", *changes, *(kind.chosen_by for kind in PLUG_INS)}
+    changed = {k for k, v in preset.items() if k in start and v != start[k]}
+    assert changed <= about, "nothing but what it writes is another than its base's"
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
@@ -105,8 +152,8 @@ def test_preset_begins_with_result_hardware_and_command(path: Path) -> None:
 
 
 def test_coco_presets_differ_only_in_what_they_are_about() -> None:
-    """Presets stand alone, so the shared recipe is written five times: it must stay one recipe."""
-    recipe = flatten(load_preset("db_dgcn").as_dict())
+    """They derive from one recipe; this says it of what they resolve to."""
+    recipe = separate(load_preset("db_dgcn"))
     about = {
         "db_dgcn_printed": {"optimizer.lr": 0.5, "optimizer.weight_decay": 1e-3},
         "add_gcn": {"model.head_args.beta": 0.0, "model.head_args.static_init": "random"},
@@ -114,8 +161,9 @@ def test_coco_presets_differ_only_in_what_they_are_about() -> None:
         "resnet101_gmp": {"model.head": "gmp", "model.dropout": 0.0},
     }
     for name, expected in about.items():
-        other = flatten(load_preset(name).as_dict())
+        other = separate(load_preset(name))
         assert {k: v for k, v in other.items() if v != recipe[k]} == {"preset": name, **expected}
+        assert set(recipe) - set(other) in (set(), {k for k in recipe if k.startswith("model.head_args.")})
 
 
 def anchors(path: Path) -> set[str]:

@@ -34,7 +34,7 @@ def test_defaults_are_the_papers_values() -> None:
     assert params.model.backbone == "seresnext101_32x4d.gluon_in1k"
     assert (params.image.size, params.train.batch_size, params.inference.batch_size) == (380, 24, 48)
     assert (params.refiner.alpha, params.refiner.lambda_) == (0.3, 1e-3)
-    assert (params.loss.gamma_pos, params.loss.gamma_neg, params.loss.clip) == (0, 4, 0.05)
+    assert params.loss.args == {"gamma_pos": 0, "gamma_neg": 4, "clip": 0.05}
     assert (params.loss.reduction, params.loss.smoothing) == ("batchmean", 0)
     assert (params.optimizer.lr, params.optimizer.weight_decay, params.optimizer.max_grad_norm) == (
         2e-4,
@@ -57,8 +57,8 @@ def test_defaults_are_the_papers_values() -> None:
             "params.yaml: unknown key refiner.enabledd: did you mean refiner.enabled?",
         ),
         ({"schedule__lr": 1.0}, "params.yaml: unknown key schedule.lr: did you mean optimizer.lr?"),
-        ({"loss__zzz": 1}, "params.yaml: unknown key loss.zzz: allowed here: loss.name, loss.gamma_pos"),
-        ({"model__head_args__bta": 1}, "unknown key model.head_args.bta: did you mean model.head_args.beta?"),
+        ({"loss__zzz": 1}, "params.yaml: unknown key loss.zzz: allowed here: loss.name, loss.args, loss.red"),
+        ({"loss__gamma_neg": 2}, "unknown key loss.gamma_neg: did you mean loss.args.gamma_neg?"),
         ({"refiner__enabled": "no"}, "refiner.enabled = 'no' is not allowed: it should be true or false"),
         ({"refiner__enabled": 0}, "refiner.enabled = 0 is not allowed: it should be true or false"),
         ({"optimizer__lr": "abc"}, "optimizer.lr = 'abc' is not allowed: it should be a number"),
@@ -176,7 +176,6 @@ def test_phantom_preset_only_shrinks(project_root: Path, monkeypatch: pytest.Mon
         "model.backbone",
         "model.pretrained",
         "model.backbone_args",
-        "model.head_args.normalize",
         "optimizer.lr",
         "train.arithmetic",
         "schedule.epochs",

@@ -1,0 +1,50 @@
+"""Settings of the supervised loss: `loss` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from couplet.settings.schema.plugins import LOSSES
+from couplet.settings.schema.section import DIFFERS, PAPER_1, Fraction, Section
+
+
+class LossParams(Section):
+    """The supervised loss (a plug-in: a file of couplet.settings.losses and of training.losses)."""
+
+    name: str = Field(
+        "asl",
+        description="the supervised loss; docs/presets.md lists the losses",
+        json_schema_extra={**PAPER_1, "enum": [*LOSSES.names()]},
+    )
+    args: dict[str, Any] = Field(
+        {},
+        validate_default=True,
+        description="the loss's own settings, docs/presets.md",
+        json_schema_extra=PAPER_1,
+    )
+    reduction: Literal["batchmean", "mean", "sum"] = Field(
+        "batchmean",
+        description="batchmean: sum over labels, mean over images; it decides what lambda means",
+        json_schema_extra=DIFFERS,
+    )
+    smoothing: Fraction = Field(
+        0.0, description="label smoothing y (1 - eps) + eps / 2", json_schema_extra=PAPER_1
+    )
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _known_name(cls, value: Any) -> Any:
+        return LOSSES.known(value)
+
+    @field_validator("args")
+    @classmethod
+    def _complete_args(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        # A loss that is not known has been refused already.
+        return LOSSES.complete(info.data["name"], value) if "name" in info.data else value
+
+    @property
+    def settings(self) -> Section:
+        """`args` as the loss's own class, for example couplet.settings.losses.asl.Settings."""
+        return LOSSES.settings(self.name).model_validate(self.args)

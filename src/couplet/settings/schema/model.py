@@ -1,0 +1,66 @@
+"""Settings of backbone and head: `model` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from couplet.settings.schema.plugins import HEADS
+from couplet.settings.schema.section import BOTH_PAPERS, COUPLET, PAPER_1, PAPER_2, Section
+
+
+class ModelParams(Section):
+    """Backbone (a timm model) and head (a plug-in: a file of couplet.settings.heads and of models.heads)."""
+
+    backbone: str = Field(
+        "seresnext101_32x4d.gluon_in1k",
+        min_length=1,
+        description="timm name, with the weights' tag",
+        json_schema_extra=PAPER_1,
+    )
+    pretrained: bool = Field(
+        True, description="start from the published weights of that tag", json_schema_extra=PAPER_1
+    )
+    backbone_args: dict[str, Any] = Field(
+        {}, description="timm's own arguments, for a thinner net", json_schema_extra=COUPLET
+    )
+    dropout: float = Field(
+        0.4, ge=0, lt=1, description="before the classifier (linear, gmp)", json_schema_extra=PAPER_1
+    )
+    head: str = Field(
+        "linear",
+        description="what makes logits of features; docs/presets.md lists the heads",
+        json_schema_extra={**BOTH_PAPERS, "enum": [*HEADS.names()]},
+    )
+    head_args: dict[str, Any] = Field(
+        {},
+        validate_default=True,
+        description="the head's own settings, docs/presets.md",
+        json_schema_extra=PAPER_2,
+    )
+
+    @field_validator("head", mode="before")
+    @classmethod
+    def _known_head(cls, value: Any) -> Any:
+        return HEADS.known(value)
+
+    @field_validator("head_args")
+    @classmethod
+    def _complete_head_args(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        # A head that is not known has been refused already.
+        return HEADS.complete(info.data["head"], value) if "head" in info.data else value
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelParams:
+        if self.pretrained and "." not in self.backbone:
+            raise ValueError(
+                f"model.backbone = {self.backbone!r} needs its weights' tag with model.pretrained: true, "
+                "for example seresnext101_32x4d.gluon_in1k (what a bare name loads changes over time)"
+            )
+        return self
+
+    @property
+    def head_settings(self) -> Section:
+        """`head_args` as the head's own class, for example couplet.settings.heads.db_dgcn.Settings."""
+        return HEADS.settings(self.head).model_validate(self.head_args)

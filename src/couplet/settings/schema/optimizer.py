@@ -1,0 +1,28 @@
+"""Settings of the optimiser: `optimizer` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, PAPER_2, NotNegative, Positive, Section
+
+
+class OptimizerParams(Section):
+    """AdamW or SGD, with the refiner's matrix in a group of its own, without weight decay."""
+
+    name: Literal["adamw", "sgd"] = Field(
+        "adamw", description="adamw, or sgd with momentum", json_schema_extra=BOTH_PAPERS
+    )
+    lr: Positive = Field(
+        2e-4, description="base learning rate of head and refiner", json_schema_extra=PAPER_1
+    )
+    backbone_lr_factor: NotNegative = Field(
+        1.0, description="the backbone's learning rate is lr times this", json_schema_extra=PAPER_2
+    )
+    weight_decay: NotNegative = Field(1e-4, description="of backbone and head", json_schema_extra=PAPER_1)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd", json_schema_extra=PAPER_2)
+    max_grad_norm: Positive = Field(
+        1.0, description="bound of the global gradient norm", json_schema_extra=PAPER_1
+    )

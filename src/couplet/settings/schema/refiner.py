@@ -1,0 +1,24 @@
+"""Settings of the label couplings: `refiner` in params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from couplet.settings.schema.section import PAPER_1, NotNegative, Section
+
+
+class RefinerParams(Section):
+    """The learned sparse label couplings: z' = z + alpha sigmoid(z) A, lambda |A|_1 added to the loss."""
+
+    enabled: bool = Field(
+        True,
+        description="false is the ablation: logits go straight to the sigmoid",
+        json_schema_extra=PAPER_1,
+    )
+    alpha: float = Field(0.3, description="fixed strength of the coupling", json_schema_extra=PAPER_1)
+    lambda_: NotNegative = Field(
+        0.001,
+        alias="lambda",
+        description="weight of the sum of |A| off the diagonal",
+        json_schema_extra=PAPER_1,
+    )

@@ -1,0 +1,65 @@
+"""Settings of the training loop: `train` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Positive, Section
+
+
+class TrainParams(Section):
+    """The training loop."""
+
+    batch_size: int = Field(
+        24, ge=2, description="images per step; a last short batch is dropped", json_schema_extra=PAPER_1
+    )
+    precision: Literal["auto", "bf16", "fp16", "float32"] = Field(
+        "auto",
+        description="auto: bf16 where the device has it, fp16 on older GPUs, else float32",
+        json_schema_extra=DIFFERS,
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a GPU if there is one", json_schema_extra=COUPLET
+    )
+    arithmetic: Literal["portable", "native"] = Field(
+        "native",
+        description="native: the machine's fastest; portable: the same bytes on every x86-64 CPU with AVX2",
+        json_schema_extra=COUPLET,
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        description="CPU threads; a fixed number, because it changes the last digits",
+        json_schema_extra=COUPLET,
+    )
+    patience: int = Field(
+        3,
+        ge=1,
+        description="epochs without a better validation macro-AUC before it stops",
+        json_schema_extra=PAPER_1,
+    )
+    max_skipped_in_a_row: int = Field(
+        20,
+        ge=1,
+        description="non-finite batches in a row before it is an error",
+        json_schema_extra=DIFFERS,
+    )
+    checkpoint_minutes: Positive = Field(
+        10.0, description="longest time between two checkpoints", json_schema_extra=COUPLET
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainParams:
+        if self.arithmetic == "portable":
+            for key, value, allowed in (
+                ("device", self.device, "cpu"),
+                ("precision", self.precision, "float32"),
+            ):
+                if value not in ("auto", allowed):
+                    raise ValueError(
+                        f"train.{key} = {value!r} is not portable: set it to auto or {allowed}, or set "
+                        "train.arithmetic to native"
+                    )
+        return self
