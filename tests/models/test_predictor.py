@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from couplet.models.graph_heads import cooccurrence_adjacency
+from couplet.models.heads.db_dgcn import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, save_predictor
 from couplet.project.errors import UserError
 from couplet.project.files import write_json
+from couplet.results.model_record import ModelRecord, write_model_record
 from couplet.settings.params import Params
 
 THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}
@@ -19,7 +23,7 @@ def settings(refiner: bool = True, **model) -> Params:
     content = Params().as_dict()
     content["model"] |= {"pretrained": False, "backbone_args": THIN} | model
     if "head_args" in model:
-        content["model"]["head_args"] = Params().as_dict()["model"]["head_args"] | model["head_args"]
+        content["model"]["head_args"] = model["head_args"] if model.get("head") == "db_dgcn" else {}
     content["refiner"]["enabled"] = refiner
     content["image"] |= {"size": 64, "store_size": 72}
     return Params.model_validate(content)
@@ -34,8 +38,30 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def save_fold(folder: Path, params: Params, predictor: Predictor, labels: list[str] = LABELS) -> None:
-    write_json(folder / "config.json", {"labels": labels, "params": params.as_dict()})
+    write_model_record(folder, record(labels, params.as_dict()))
     save_predictor(folder / "predictor.safetensors", predictor)
+
+
+def record(labels: list[str], params: dict[str, Any]) -> ModelRecord:
+    """A model's record of which only labels and settings matter here."""
+    return ModelRecord(
+        fold=0,
+        labels=labels,
+        best_epoch=1,
+        val_auc_macro=0.5,
+        epochs_run=1,
+        steps=1,
+        skipped_batches=0,
+        n_parameters=1,
+        device="cpu",
+        precision="float32",
+        arithmetic={"name": "native"},
+        params=params,
+        data={},
+        code="",
+        weights="none",
+        versions={},
+    )
 
 
 def trained(predictor: Predictor) -> Predictor:
@@ -52,7 +78,7 @@ def trained(predictor: Predictor) -> Predictor:
 
 @pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])
 def test_the_ablation_starts_from_the_same_backbone_and_head(head):
-    start = cooccurrence_adjacency(torch.eye(4))
+    start = np.eye(4)
     full = build_predictor(settings(head=head), LABELS, (42, 0), start)
     ablation = build_predictor(settings(refiner=False, head=head), LABELS, (42, 0), start)
     assert ablation.refiner is None and full.refiner is not None
@@ -94,14 +120,17 @@ def test_load_pretrained_false_needs_no_weights(tmp_path):
 
 
 def test_the_static_graph_starts_from_cooccurrence_or_at_random():
-    start = cooccurrence_adjacency([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]])
-    graph = build_predictor(settings(head="db_dgcn"), LABELS, 42, start)
+    truth = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]])
+    start = cooccurrence_adjacency(truth)
+    graph = build_predictor(settings(head="db_dgcn"), LABELS, 42, truth)
     assert torch.equal(graph.head.static_adjacency, start)
-    drawn = build_predictor(settings(head="db_dgcn", head_args={"static_init": "random"}), LABELS, 42, start)
+    drawn = build_predictor(settings(head="db_dgcn", head_args={"static_init": "random"}), LABELS, 42, truth)
     assert not torch.equal(drawn.head.static_adjacency, start)
     left_out = "head.static_adjacency"
     assert same(state_of(graph, without=left_out), state_of(drawn, without=left_out))
-    with pytest.raises(ValueError, match="static_adjacency"):
+    with pytest.raises(
+        ValueError, match="model.head = db_dgcn starts from the training fold: it needs train_truth"
+    ):
         build_predictor(settings(head="db_dgcn"), LABELS, 42)
 
 
@@ -146,8 +175,7 @@ def test_forward_is_backbone_head_refiner():
 def test_a_loaded_predictor_predicts_the_same(tmp_path, head, refiner, share):
     head_args = {"dim": 8, "share_dynamic": share}
     params = settings(refiner, head=head, head_args=head_args, dropout=0.5)
-    start = cooccurrence_adjacency(torch.eye(4))
-    predictor = trained(build_predictor(params, LABELS, 42, start)).to(memory_format=torch.channels_last)
+    predictor = trained(build_predictor(params, LABELS, 42, np.eye(4))).to(memory_format=torch.channels_last)
     save_fold(tmp_path, params, predictor)
     loaded = load_predictor(tmp_path, LABELS)
     images = torch.randn(3, 3, 64, 64)
@@ -199,11 +227,13 @@ def test_what_does_not_fit_is_named_with_its_file(tmp_path):
 def test_a_config_that_is_not_ours_is_named(tmp_path):
     params = settings()
     save_fold(tmp_path, params, build_predictor(params, LABELS, 42))
-    write_json(tmp_path / "config.json", {"labels": LABELS})
+    whole = asdict(record(LABELS, params.as_dict()))
+    write_json(tmp_path / "config.json", {key: whole[key] for key in whole if key != "params"})
     assert "config.json: 'params' is missing or of another kind" in failure(tmp_path)
     changed = params.as_dict()
     changed["model"]["heda"] = "linear"
-    write_json(tmp_path / "config.json", {"labels": LABELS, "params": changed})
+    save_fold(tmp_path, params, build_predictor(params, LABELS, 42))
+    write_model_record(tmp_path, record(LABELS, changed))
     assert "config.json: heda" in failure(tmp_path)
     (tmp_path / "config.json").unlink()
     assert "config.json is not there" in failure(tmp_path)

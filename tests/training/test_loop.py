@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from couplet.images.store import ImageStore, shard_name
-from couplet.models.graph_heads import cooccurrence_adjacency
-from couplet.models.predictor import build_predictor
+from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json
 from couplet.settings.params import Params, parse_params
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import FoldData, Trainer
+from couplet.training.phases import Phase, train_in_phases
+from couplet.training.step import Batch
 
 LABELS = ["Edema", "Nodule", "Effusion"]
 N_TRAIN, N_VAL, SIZE = 26, 12, 32
@@ -28,11 +29,12 @@ def settings(**changes: Any) -> Params:
     content = Params().as_dict()
     content["image"].update(size=SIZE, store_size=SIZE)
     content["model"].update(backbone="resnet18", pretrained=False, backbone_args={"channels": [8, 8, 16, 16]})
-    content["model"]["head_args"].update(dim=16, normalize=True)
     content["train"].update(batch_size=8, precision="float32")
     for dotted, value in changes.items():
         section, key = dotted.split("__")
         content[section][key] = value
+    if content["model"]["head"] == "db_dgcn":
+        content["model"]["head_args"] = {"dim": 16, "normalize": True} | content["model"]["head_args"]
     return parse_params(content, "test")
 
 
@@ -54,8 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
 
 def trainer(data: FoldData, params: Params, fold: int = 0) -> Trainer:
     torch.set_num_threads(1)
-    static = cooccurrence_adjacency(data.train_labels)
-    predictor = build_predictor(params, LABELS, (params.seed, fold), static)
+    predictor = build_predictor(params, LABELS, (params.seed, fold), data.train_truth)
     return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, "float32")
 
 
@@ -106,6 +107,47 @@ def final(run: Trainer) -> dict[str, torch.Tensor]:
     }
 
 
+def test_a_run_in_two_phases_goes_on_in_the_second_and_ends_with_the_same_bytes(
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = settings(train__checkpoint_minutes=1e-9)
+    phases = (
+        Phase("head", lambda predictor: predictor.backbone.requires_grad_(False) and None),
+        Phase("all", lambda predictor: predictor.backbone.requires_grad_(True) and None),
+    )
+
+    def predictor() -> Predictor:
+        built = build_predictor(params, LABELS, (params.seed, 0), data.train_truth)
+        return built.to(memory_format=torch.channels_last)
+
+    def run(folder: Path) -> dict[str, torch.Tensor]:
+        trained = predictor()
+        train_in_phases(trained, lambda ready: Trainer(ready, params, 0, data, "float32"), folder, phases)
+        return {key: value.clone() for key, value in trained.state_dict().items()}
+
+    straight = run(tmp_path / "straight")
+    start = predictor().state_dict()
+    assert not torch.equal(
+        straight["backbone.network.conv1.weight"], start["backbone.network.conv1.weight"]
+    ), "the second phase trains it"
+
+    batch, calls = Trainer.batch, 0
+
+    def dies(self: Trainer, *arguments: Any) -> Batch:
+        nonlocal calls
+        calls += 1
+        if calls > 9 + 4:  # three epochs of three batches are the first phase
+            raise KeyboardInterrupt
+        return batch(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "batch", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "killed")
+    resumed = run(tmp_path / "killed")
+    assert all(torch.equal(resumed[key], straight[key]) for key in straight)
+
+
 @pytest.mark.parametrize("head", ["linear", "db_dgcn"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("killed_at", [2, 3, 7])
@@ -117,16 +159,16 @@ def test_a_resumed_run_equals_a_straight_one(
     straight.run(tmp_path / "straight")
 
     killed = trainer(data, params)
-    step, calls = killed._step, 0
+    batch, calls = killed.batch, 0
 
-    def dies(*arguments: Any) -> None:
+    def dies(*arguments: Any) -> Batch:
         nonlocal calls
         calls += 1
         if calls > killed_at:
             raise KeyboardInterrupt
-        step(*arguments)
+        return batch(*arguments)
 
-    monkeypatch.setattr(killed, "_step", dies)
+    monkeypatch.setattr(killed, "batch", dies)
     with pytest.raises(KeyboardInterrupt):
         killed.run(tmp_path / "killed")
     resumed = trainer(data, params)
@@ -184,8 +226,7 @@ PARTS = {"attention.class_maps.weight", "static_adjacency", "main.update.weight"
 def test_every_option_of_the_second_papers_head_trains_the_parts_it_should(
     data: FoldData, tmp_path: Path, option: dict[str, Any], still: set[str]
 ) -> None:
-    head_args = settings().as_dict()["model"]["head_args"] | option
-    changes = {"model__head_args": head_args, "schedule__epochs": 2, "optimizer__weight_decay": 0.0}
+    changes = {"model__head_args": option, "schedule__epochs": 2, "optimizer__weight_decay": 0.0}
     run = trainer(data, settings(model__head="db_dgcn", **changes))
     before = {key: value.clone() for key, value in run.predictor.head.state_dict().items()}
     run.run(tmp_path)
@@ -217,16 +258,16 @@ def test_the_gradient_norm_is_bounded_over_all_parameters_together(
 
 def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
     """Make the loss of some batches, counted from 0, not a number, and poison BatchNorm as an overflow does."""
-    loss, calls = run.loss, [0]
+    loss, calls = run.step.loss, [0]
 
     def broken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         calls[0] += 1
         if not bad(calls[0] - 1):
             return loss(logits, targets)
-        run.buffers.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
+        run.step.buffers.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
         return loss(logits, targets) * float("nan")
 
-    run.loss = broken  # type: ignore[assignment]
+    run.step.loss = broken  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -257,9 +298,9 @@ def test_a_skipped_first_batch_leaves_no_trace(data: FoldData, tmp_path: Path, o
         run.progress.steps = 3
         if first_is_bad:
             with_bad_batches(run, lambda batch: batch == 0)
-            run._step(images[:8], np.arange(8))
-        run._step(images[8:], np.arange(8, 16))
-        run._read_outcome()
+            run.step(run.batch(images[:8], np.arange(8)))
+        run.step(run.batch(images[8:], np.arange(8, 16)))
+        run.step.read_outcome()
         return run
 
     clean, skipped = two_steps(False), two_steps(True)
@@ -307,7 +348,7 @@ def test_without_a_refiner_the_mean_coupling_is_unknown_and_not_0(data: FoldData
 
 def with_aucs(run: Trainer, aucs: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_train_epoch", lambda folder: None)
-    monkeypatch.setattr(run, "_score", lambda: (aucs[run.progress.epoch], 0.0))
+    monkeypatch.setattr(run, "_score", lambda: (aucs[run.progress.epoch], {}))
 
 
 @pytest.mark.parametrize(
@@ -349,9 +390,9 @@ def test_a_validation_part_without_both_classes_cannot_choose_an_epoch(
         data.store,
         data.train_ids,
         data.train_positions,
-        data.train_labels,
+        data.train_truth,
         data.val_positions,
-        0 * data.val_labels,
+        0 * data.val_truth,
     )
     run = trainer(empty, settings())
     with pytest.raises(

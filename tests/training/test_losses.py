@@ -8,13 +8,9 @@ import torch
 from torch.nn import functional
 
 from couplet.settings.params import LossParams
-from couplet.training.losses import (
-    AsymmetricLoss,
-    WeightedBCE,
-    build_loss,
-    positive_weights,
-    smooth_labels,
-)
+from couplet.training.loss import build_loss, smooth_labels
+from couplet.training.losses.asl import AsymmetricLoss
+from couplet.training.losses.bce import WeightedBCE, positive_weights
 
 PAPER = {"gamma_pos": 0.0, "gamma_neg": 4.0, "clip": 0.05}
 
@@ -231,7 +227,7 @@ def test_build_loss_reads_the_settings():
     bce = build_loss(LossParams(name="bce", reduction="mean", smoothing=0.2), labels)
     assert isinstance(bce, WeightedBCE) and bce.pos_weight is not None
     assert bce.pos_weight.tolist() == [2.0, 2.0] and bce.reduction == "mean" and bce.smoothing == 0.2
-    plain = build_loss(LossParams(name="bce", pos_weight=False, reduction="mean"), labels)
+    plain = build_loss(LossParams(name="bce", args={"pos_weight": False}, reduction="mean"), labels)
     logits, targets = torch.randn(4, 2), torch.rand(4, 2)
     expected = functional.binary_cross_entropy_with_logits(logits, targets)
     torch.testing.assert_close(plain(logits, targets), expected)

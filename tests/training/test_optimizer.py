@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from couplet.models.backbone import Backbone
-from couplet.models.graph_heads import DualBranchDynamicGCN
-from couplet.models.heads import LinearHead
+from couplet.models.heads.db_dgcn import DualBranchDynamicGCN
+from couplet.models.heads.linear import LinearHead
 from couplet.models.predictor import Predictor
 from couplet.models.refiner import LabelGraphRefiner
 from couplet.settings.params import OptimizerParams

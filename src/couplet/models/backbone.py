@@ -19,6 +19,7 @@ from timm.data import resolve_data_config
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
+from couplet.models.head import head_class
 from couplet.models.squeeze import use_channels_last_squeeze
 from couplet.project.errors import UserError
 from couplet.settings.params import ModelParams
@@ -36,7 +37,6 @@ RESERVED_ARGS = (
     "pretrained_cfg_overlay",
     "pretrained_strict",
 )
-POOLED_HEADS = ("linear",)  # all other heads read the feature map
 HUB_TIMEOUT_SECONDS = 5.0
 
 
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
 
 
 def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | None = None) -> Backbone:
-    """Build the backbone of `model` for its head: pooled by timm for `linear`, else with its feature map.
+    """Build the backbone of `model` for its head: pooled by timm, or with its feature map if the head reads that.
 
     Initial weights are drawn from torch's global generator; see `build_predictor` for seeding it.
 
@@ -80,7 +80,7 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
     for key in sorted(set(arguments) & set(RESERVED_ARGS)):
         raise UserError(f"model.backbone_args.{key} is decided by the pipeline: remove it")
     arguments["num_classes"] = 0
-    if model.head not in POOLED_HEADS:
+    if head_class(model.head).reads == "map":
         arguments["global_pool"] = ""
     if model.pretrained:
         tensors, digest = _pretrained_tensors(model.backbone, config, weights_folder)
@@ -176,9 +176,10 @@ def _probe(network: nn.Module, model: ModelParams, image_size: int | None) -> tu
         ) from None
     network.train()
     widths = {network.num_features, getattr(network, "head_hidden_size", None)}
-    if model.head in POOLED_HEADS and len(shape) == 2:
+    reads = head_class(model.head).reads
+    if reads == "vector" and len(shape) == 2:
         return shape[1], False
-    if model.head not in POOLED_HEADS and len(shape) == 4 and {shape[1], shape[3]} & widths:
+    if reads == "map" and len(shape) == 4 and {shape[1], shape[3]} & widths:
         channels_last = shape[1] not in widths
         return shape[3 if channels_last else 1], channels_last
     raise UserError(

@@ -13,12 +13,12 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from couplet.models.backbone import Backbone, create_backbone, normalisation
-from couplet.models.graph_heads import DualBranchDynamicGCN
-from couplet.models.heads import LinearHead, MaxPoolHead
+from couplet.models.head import Head, HeadInputs, build_head, head_class
 from couplet.models.refiner import LabelGraphRefiner
-from couplet.project import paths
 from couplet.project.errors import UserError
-from couplet.project.files import read_record, write_bytes
+from couplet.project.files import write_bytes
+from couplet.project.project import HERE
+from couplet.results.model_record import read_model_record
 from couplet.settings.params import ModelParams, Params, RefinerParams
 
 __all__ = ["Predictor", "build_predictor", "load_predictor", "normalisation", "save_predictor"]
@@ -32,7 +32,7 @@ class Predictor(nn.Module):
     `refiner` is None in the ablation: the head's logits go straight to the sigmoid.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module, refiner: LabelGraphRefiner | None) -> None:
+    def __init__(self, backbone: Backbone, head: Head, refiner: LabelGraphRefiner | None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -43,12 +43,20 @@ class Predictor(nn.Module):
         logits = self.head(self.backbone(images))
         return logits if self.refiner is None else self.refiner(logits)
 
+    def loss_terms(self) -> dict[str, Tensor]:
+        """What head and refiner add to the supervised loss, by name (scalars), after a forward pass."""
+        return self.head.loss_terms() | ({} if self.refiner is None else self.refiner.loss_terms())
+
+    def diagnostics(self) -> dict[str, float | None]:
+        """What an epoch's line of the history says of the weights, by column; None where there is nothing to say."""
+        return {"mean_abs_coupling": None if self.refiner is None else self.refiner.mean_abs_coupling()}
+
 
 def build_predictor(
     params: Params,
     labels: Sequence[str],
     seed: int | Sequence[int],
-    static_adjacency: Tensor | None = None,
+    train_truth: np.ndarray | None = None,
     load_pretrained: bool = True,
     weights_folder: Path | None = None,
 ) -> Predictor:
@@ -61,24 +69,23 @@ def build_predictor(
         params: reads the sections model, refiner and image.size.
         labels: L label names.
         seed: a number or several, such as (seed, fold).
-        static_adjacency: start (L, L) of db_dgcn's static graph, from `cooccurrence_adjacency` of the
-            training fold; only read where head_args.static_init is cooccurrence.
+        train_truth: (N, L) of the training fold; only read by a head that starts from it.
         load_pretrained: False leaves pretrained weights out, whatever model.pretrained says.
         weights_folder: None is data/weights.
 
     Raises:
         UserError: see `create_backbone`.
-        ValueError: the head starts from a co-occurrence graph and none is given.
+        ValueError: the head starts from the training fold's labels and none are given.
     """
     model = params.model if load_pretrained else params.model.model_copy(update={"pretrained": False})
-    if _starts_from_cooccurrence(model) and static_adjacency is None:
-        raise ValueError("model.head_args.static_init = cooccurrence needs static_adjacency")
+    if train_truth is None and head_class(model.head).asks_for_truth(model.head_settings):
+        raise ValueError(f"model.head = {model.head} starts from the training fold: it needs train_truth")
     # A spawn key of its own: no other draw of the same run shares this stream.
     drawn = np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(drawn))
-        backbone = create_backbone(model, weights_folder or paths.weights_root(), params.image.size)
-        head = _build_head(model, backbone.num_features, len(labels), static_adjacency)
+        backbone = create_backbone(model, weights_folder or HERE.weights, params.image.size)
+        head = build_head(model, HeadInputs(backbone.num_features, len(labels), model.dropout, train_truth))
     return Predictor(backbone, head, _build_refiner(params.refiner, len(labels)))
 
 
@@ -98,7 +105,7 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
     Raises:
         UserError: a file is missing or damaged, the labels differ, or the weights do not fit the settings.
     """
-    trained_on, model, refiner, image_size = _read_config(model_dir / "config.json")
+    trained_on, model, refiner, image_size = _described(model_dir)
     if labels is not None and list(labels) != trained_on:
         raise UserError(
             f"{model_dir / 'config.json'}: this model was trained on the labels {_few(trained_on)}, the data "
@@ -106,8 +113,8 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
         )
     # Weights are drawn here only to be replaced: nothing of the caller's generator may be used up by that.
     with torch.random.fork_rng(devices=[]):
-        backbone = create_backbone(model, paths.weights_root(), image_size)
-        head = _build_head(model, backbone.num_features, len(trained_on), None)
+        backbone = create_backbone(model, HERE.weights, image_size)
+        head = build_head(model, HeadInputs(backbone.num_features, len(trained_on), model.dropout))
     predictor = Predictor(backbone, head, _build_refiner(refiner, len(trained_on)))
     path = model_dir / WEIGHTS
     try:
@@ -125,13 +132,13 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
     return predictor.eval()
 
 
-def _read_config(path: Path) -> tuple[list[str], ModelParams, RefinerParams, int]:
-    config = read_record(path, labels=list, params=dict)
+def _described(model_dir: Path) -> tuple[list[str], ModelParams, RefinerParams, int]:
+    record, path = read_model_record(model_dir), model_dir / "config.json"
     try:
-        settings = config["params"]
+        settings = record.params
         model = ModelParams.model_validate(settings["model"] | {"pretrained": False})
         refiner = RefinerParams.model_validate(settings["refiner"])
-        return [str(label) for label in config["labels"]], model, refiner, int(settings["image"]["size"])
+        return [str(label) for label in record.labels], model, refiner, int(settings["image"]["size"])
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
@@ -144,24 +151,8 @@ def _read_config(path: Path) -> tuple[list[str], ModelParams, RefinerParams, int
         ) from None
 
 
-def _build_head(
-    model: ModelParams, in_features: int, n_labels: int, static_adjacency: Tensor | None
-) -> nn.Module:
-    if model.head == "linear":
-        return LinearHead(in_features, n_labels, model.dropout)
-    if model.head == "gmp":
-        return MaxPoolHead(in_features, n_labels, model.dropout)
-    settings = model.head_args.model_dump(exclude={"static_init"})
-    start = static_adjacency if _starts_from_cooccurrence(model) else None
-    return DualBranchDynamicGCN(in_features, n_labels, static_adjacency=start, **settings)
-
-
-def _starts_from_cooccurrence(model: ModelParams) -> bool:
-    return model.head == "db_dgcn" and model.head_args.static_init == "cooccurrence"
-
-
 def _build_refiner(refiner: RefinerParams, n_labels: int) -> LabelGraphRefiner | None:
-    return LabelGraphRefiner(n_labels, refiner.alpha) if refiner.enabled else None
+    return LabelGraphRefiner(n_labels, refiner.alpha, refiner.lambda_) if refiner.enabled else None
 
 
 def _few(labels: list[str]) -> str:

@@ -16,6 +16,7 @@ class LabelGraphRefiner(nn.Module):
     Args:
         n_labels: L.
         alpha: fixed strength of the coupling.
+        sparsity: lambda, the weight of the sum of |A| in the loss.
 
     >>> refiner = LabelGraphRefiner(n_labels=2, alpha=0.3)
     >>> with torch.no_grad():
@@ -28,10 +29,11 @@ class LabelGraphRefiner(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, n_labels: int, alpha: float) -> None:
+    def __init__(self, n_labels: int, alpha: float, sparsity: float = 0.0) -> None:
         super().__init__()
         self.n_labels = n_labels
         self.alpha = alpha
+        self.sparsity = sparsity
         self.A = nn.Parameter(torch.zeros(n_labels, n_labels))
         self.register_buffer("mask", 1 - torch.eye(n_labels), persistent=False)
 
@@ -41,8 +43,17 @@ class LabelGraphRefiner(nn.Module):
         return self.A * self.mask
 
     def l1(self) -> Tensor:
-        """Sum of |A| over the off-diagonal entries (a scalar); lambda times this is added to the loss."""
+        """Sum of |A| over the off-diagonal entries (a scalar)."""
         return self.couplings.abs().sum()
+
+    def loss_terms(self) -> dict[str, Tensor]:
+        """The L1 term that pulls A to zero."""
+        return {"couplings": self.sparsity * self.l1()}
+
+    def mean_abs_coupling(self) -> float | None:
+        """Mean of |A| over the off-diagonal entries; None where there is none (one label)."""
+        cells = self.n_labels * (self.n_labels - 1)
+        return self.l1().item() / cells if cells else None
 
     def forward(self, logits: Tensor) -> Tensor:
         """Refine logits (B, L). Computed in A's own type, float32, even under autocast."""

@@ -22,7 +22,7 @@ from couplet.images.feed import image_batches
 from couplet.images.store import ImageStore
 from couplet.images.views import N_DRAWS, training_view
 from couplet.inference.predict import predict_probabilities
-from couplet.models.device import autocast, explained_out_of_memory
+from couplet.models.device import explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
@@ -35,24 +35,24 @@ from couplet.training.checkpoint import (
     training_tensors,
 )
 from couplet.training.ema import EMA
-from couplet.training.losses import build_loss
-from couplet.training.optimizer import build_optimizer, set_learning_rate
+from couplet.training.loss import build_loss
+from couplet.training.optimizer import build_optimizer
 from couplet.training.schedule import learning_rate_factor
-from couplet.training.step import FlatBuffers, Readback
+from couplet.training.step import Batch, Outcome, Step
 
 REMEDY = "lower optimizer.lr or optimizer.max_grad_norm, or set train.precision to float32"
 
 
 @dataclass(frozen=True)
 class FoldData:
-    """One fold's images and labels: positions in the store (N,), labels (N, L) with NaN for unknown."""
+    """One fold's images: ids (N,), positions in the store (N,), truth (N, L) of 1, 0 or NaN for unknown."""
 
     store: ImageStore
     train_ids: list[str]
     train_positions: np.ndarray
-    train_labels: np.ndarray
+    train_truth: np.ndarray
     val_positions: np.ndarray
-    val_labels: np.ndarray
+    val_truth: np.ndarray
 
 
 @dataclass
@@ -84,13 +84,18 @@ class Trainer:
         self.predictor = predictor
         self.ema = EMA(predictor, params.ema.decay) if params.ema.enabled else None
         self.optimizer = build_optimizer(predictor, params.optimizer)
-        self.loss = build_loss(params.loss, data.train_labels).to(self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        self.mean, self.std = normalisation(predictor.backbone)
+        self.mean_std = normalisation(predictor.backbone)
         self.keys = image_keys(data.train_ids)
-        self.buffers = FlatBuffers(predictor)
-        self.readback = Readback(3, self.device)
-        self.unread = -1  # the batch whose outcome is still to be read
+        self.step = Step(
+            predictor,
+            build_loss(params.loss, data.train_truth).to(self.device),
+            self.optimizer,
+            self.ema,
+            precision=precision,
+            max_grad_norm=params.optimizer.max_grad_norm,
+            on_outcome=self._count,
+            learning_rate_factor=lambda: self._learning_rate_factor(self.progress.steps),
+        )
         self.batches_per_epoch = len(data.train_ids) // params.train.batch_size
         if self.batches_per_epoch == 0:
             raise UserError(
@@ -135,61 +140,33 @@ class Trainer:
         saved = time.monotonic()
         self.predictor.train()
         for stored in progress(batches, name, self.batches_per_epoch - state.batch):
-            rows = order[state.batch * size : (state.batch + 1) * size]
-            self._step(stored, rows)
+            self.step(self.batch(stored, order[state.batch * size : (state.batch + 1) * size]))
             state.batch += 1
             if time.monotonic() - saved > 60 * self.params.train.checkpoint_minutes:
-                self._read_outcome()
+                self.step.read_outcome()
                 self._save(folder)
                 saved = time.monotonic()
-        self._read_outcome()
+        self.step.read_outcome()
 
-    def _step(self, stored: torch.Tensor, rows: np.ndarray) -> None:
-        """One batch: view, forward, backward, and an optimiser step that does nothing if something is not finite."""
+    def batch(self, stored: torch.Tensor, rows: np.ndarray) -> Batch:
+        """The coming batch: this epoch's views of `stored` images (B, C, S', S'), which are `rows` of the fold."""
         params, state = self.params, self.progress
         draws = uniforms(self.keys[rows], params.seed, self.fold, state.epoch, N_DRAWS)
-        images = training_view(stored, draws, params.image.size, params.augment, self.mean, self.std)
-        targets = torch.from_numpy(self.data.train_labels[rows]).to(self.device, non_blocking=True)
-        self.buffers.save()
-        torch.manual_seed(_dropout_seed(params.seed, self.fold, state.epoch, state.batch))
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.precision):
-            logits = self.predictor(images.contiguous(memory_format=torch.channels_last))
-        loss = self.loss(logits, targets)
-        if self.predictor.refiner is not None:
-            loss = loss + params.refiner.lambda_ * self.predictor.refiner.l1()
-        scale = self.scaler.scale(torch.ones_like(loss.detach()))
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.predictor.parameters(), params.optimizer.max_grad_norm)
-        finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
+        images = training_view(stored, draws, params.image.size, params.augment, *self.mean_std)
+        truth = torch.from_numpy(self.data.train_truth[rows]).to(self.device, non_blocking=True)
+        seed = _dropout_seed(params.seed, self.fold, state.epoch, state.batch)
+        return Batch(images, truth, rows, state.epoch, state.batch, seed)
 
-        self._read_outcome()  # of the batch before, which the GPU has long finished: it decides the learning rate
-        set_learning_rate(self.optimizer, self._learning_rate_factor(state.steps))
-        # What GradScaler tells the fused optimisers: they leave everything as it is if it is not 0.
-        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-        self.optimizer.step()
-        self.scaler.update()
-        self.buffers.restore_unless(finite)
-        if self.ema is not None:
-            self.ema.update()
-        self.readback.put(torch.stack([loss.detach(), finite, scale]))
-        self.unread = state.batch
-
-    def _read_outcome(self) -> None:
-        """Count the last batch whose outcome is not read yet, if there is one."""
-        if self.unread < 0:
-            return
-        batch, self.unread = self.unread, -1
-        loss, finite, scale = self.readback.take()
+    def _count(self, outcome: Outcome) -> None:
+        """Take in what became of a batch."""
         state = self.progress
-        if finite:
+        if outcome.finite:
             state.steps += 1
-            state.loss_sum += loss
+            state.loss_sum += outcome.loss
             state.loss_batches += 1
             state.skipped_in_a_row = 0
             return
-        if self.precision == "fp16" and math.isfinite(loss) and scale > 1:
+        if self.precision == "fp16" and math.isfinite(outcome.loss) and outcome.scale > 1:
             return  # fp16 begins with a scale that is too large, on purpose: that says nothing about the training
         state.skipped += 1
         state.skipped_in_epoch += 1
@@ -197,7 +174,7 @@ class Trainer:
         if state.skipped_in_a_row > self.params.train.max_skipped_in_a_row:
             raise UserError(
                 f"fold {self.fold}: {state.skipped_in_a_row} batches in a row gave a loss or gradient that is not "
-                f"finite (epoch {state.epoch + 1}, batch {batch + 1}): {REMEDY}"
+                f"finite (epoch {state.epoch + 1}, batch {outcome.batch + 1}): {REMEDY}"
             )
 
     def _learning_rate_factor(self, step: int) -> float:
@@ -206,14 +183,14 @@ class Trainer:
     def _validate(self) -> None:
         """Validation macro-AUC of the averaged weights, without TTA; the best epoch is kept (ties: the earlier)."""
         with self.ema.applied() if self.ema else nullcontext():
-            auc, mean_coupling = self._score()
+            auc, diagnostics = self._score()
             if auc > self.progress.best_auc:
                 self.progress.best_auc, self.progress.best_epoch = auc, self.progress.epoch
                 self.best = {key: tensor.clone() for key, tensor in self.predictor.state_dict().items()}
-        self._record(auc, mean_coupling)
+        self._record(auc, diagnostics)
 
-    def _score(self) -> tuple[float, float | None]:
-        """Validation macro-AUC, and the mean of |A| off the diagonal (None: there is none), of the weights now."""
+    def _score(self) -> tuple[float, dict[str, float | None]]:
+        """Validation macro-AUC and the predictor's diagnostics, of the weights now."""
         data = self.data
         probabilities = predict_probabilities(
             self.predictor,
@@ -232,17 +209,15 @@ class Trainer:
                 f"probabilities are not finite ({self.progress.skipped} batches were skipped): the training "
                 f"diverged, {REMEDY}"
             )
-        auc, _ = macro_auc(data.val_labels, probabilities)
+        auc, _ = macro_auc(data.val_truth, probabilities)
         if math.isnan(auc):
             raise UserError(
-                f"fold {self.fold}: no label has both positives and negatives among the {len(data.val_labels)} "
+                f"fold {self.fold}: no label has both positives and negatives among the {len(data.val_truth)} "
                 "validation images, so no epoch can be chosen: use fewer split.folds or more data"
             )
-        refiner = self.predictor.refiner
-        cells = len(data.val_labels[0]) * (len(data.val_labels[0]) - 1)
-        return auc, refiner.l1().item() / cells if refiner is not None and cells else None
+        return auc, self.predictor.diagnostics()
 
-    def _record(self, auc: float, mean_coupling: float | None) -> None:
+    def _record(self, auc: float, diagnostics: dict[str, float | None]) -> None:
         """One row of the history, and one line for whoever watches."""
         state = self.progress
         mean_loss = state.loss_sum / state.loss_batches if state.loss_batches else None
@@ -254,7 +229,7 @@ class Trainer:
                 "train_loss": mean_loss,
                 "val_auc_macro": auc,
                 "lr": lr,
-                "mean_abs_coupling": mean_coupling,
+                **diagnostics,
                 "skipped_batches": state.skipped_in_epoch,
             }
         )
@@ -268,9 +243,11 @@ class Trainer:
 
     def _save(self, folder: Path) -> None:
         state = self.progress
-        state.scaler = self.scaler.state_dict()
+        state.scaler = self.step.scaler.state_dict()
         groups: dict[str, tuple[str, Tensors]] = {}
-        if not self._finished():  # what was needed to go on is then most of a gigabyte for nothing
+        if (
+            not self._finished()
+        ):  # a finished run needs nothing to go on from, and it would take most of a gigabyte
             groups["state"] = (
                 f"{state.epoch}.{state.batch}",
                 training_tensors(self.predictor, self.ema, self.optimizer),
@@ -290,7 +267,7 @@ class Trainer:
             return
         load_training_tensors(checkpoint.groups["state"], self.predictor, self.ema, self.optimizer)
         if self.progress.scaler:
-            self.scaler.load_state_dict(self.progress.scaler)
+            self.step.scaler.load_state_dict(self.progress.scaler)
         say(
             f"fold {self.fold}: going on from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
         )

@@ -1,61 +1,122 @@
-"""What a training step needs so that the host never waits for a GPU: skipping, and knowing, without asking.
+"""One training step: forward, backward, update, and what became of it.
 
-Asking a GPU for one number makes the host wait until all that it was given is done; then the GPU waits for the
-host. So a batch that is not finite is undone on the device, and what became of it is read one step later, when it
-has long been computed.
+The host never waits for the device: whether a batch was finite is read one step later (`training/undo.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from couplet.models.device import autocast
+from couplet.models.predictor import Predictor
+from couplet.training.ema import EMA
+from couplet.training.optimizer import set_learning_rate
+from couplet.training.undo import FlatBuffers, Readback
 
-class FlatBuffers:
-    """A module's floating buffers (BatchNorm's running statistics), saved and put back as one tensor.
 
-    The forward pass of a batch that overflows poisons them for good.
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on. B images.
+
+    Attributes:
+        images: (B, 3, S, S) normalised views, on the device.
+        truth: (B, L) of 1, 0 or NaN for unknown, on the device.
+        rows: (B,) places of the images in the training fold.
+        epoch: from 0.
+        number: of the batch within its epoch, from 0.
+        seed: of this step's dropout.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-        self._saved: Tensor | None = None
+    images: Tensor
+    truth: Tensor
+    rows: np.ndarray
+    epoch: int
+    number: int
+    seed: int
 
-    @torch.no_grad()
-    def save(self) -> None:
-        """Remember the values as they are now."""
-        self._saved = self._flat() if self.buffers else None
 
-    @torch.no_grad()
-    def restore_unless(self, finite: Tensor) -> None:
-        """Put the saved values back if `finite`, a single boolean on the device, is False."""
-        if self._saved is None:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch: its loss, whether loss and gradient were finite, and the fp16 scale that it had."""
+
+    batch: int
+    loss: float
+    finite: bool
+    scale: float
+
+
+class Step:
+    """Trains a predictor by one batch at a time.
+
+    Args:
+        predictor, loss, optimizer, ema: what is trained, and how; `loss` takes (logits, truth).
+        precision: bf16, fp16 or float32, of the forward pass through the backbone.
+        max_grad_norm: bound of the global gradient norm.
+        on_outcome: told of each batch one step later, before the learning rate of the next is asked for.
+        learning_rate_factor: gives what base learning rates are multiplied by, for the coming update.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        loss: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        ema: EMA | None,
+        *,
+        precision: str,
+        max_grad_norm: float,
+        on_outcome: Callable[[Outcome], None],
+        learning_rate_factor: Callable[[], float],
+    ) -> None:
+        self.predictor, self.loss, self.optimizer, self.ema = predictor, loss, optimizer, ema
+        self.precision, self.max_grad_norm = precision, max_grad_norm
+        self.on_outcome, self.learning_rate_factor = on_outcome, learning_rate_factor
+        self.device = next(predictor.parameters()).device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.buffers = FlatBuffers(predictor)
+        self._readback = Readback(3, self.device)
+        self._unread = -1  # the batch whose outcome is still to be read
+
+    def __call__(self, batch: Batch) -> None:
+        """Forward, backward, and an update that does nothing if something is not finite."""
+        self.buffers.save()
+        torch.manual_seed(batch.seed)
+        self.optimizer.zero_grad(set_to_none=True)
+
+        with autocast(self.device, self.precision):
+            logits = self.predictor(batch.images.contiguous(memory_format=torch.channels_last))
+        loss = self.loss(logits, batch.truth)
+        for term in self.predictor.loss_terms().values():
+            loss = loss + term
+
+        scale = self.scaler.scale(torch.ones_like(loss.detach()))
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.predictor.parameters(), self.max_grad_norm)
+        finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
+
+        self.read_outcome()  # of the batch before, which the device has long finished: it decides the learning rate
+        set_learning_rate(self.optimizer, self.learning_rate_factor())
+        # What GradScaler tells the fused optimisers: they leave everything as it is if it is not 0.
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.scaler.update()
+        self.buffers.restore_unless(finite)
+        if self.ema is not None:
+            self.ema.update()
+
+        self._readback.put(torch.stack([loss.detach(), finite, scale]))
+        self._unread = batch.number
+
+    def read_outcome(self) -> None:
+        """Tell of the last batch whose outcome is not read yet, if there is one."""
+        if self._unread < 0:
             return
-        kept = torch.where(finite, self._flat(), self._saved)
-        pieces = kept.split([buffer.numel() for buffer in self.buffers])
-        views = [piece.view_as(buffer) for piece, buffer in zip(pieces, self.buffers, strict=True)]
-        torch._foreach_copy_(self.buffers, views)
-
-    def _flat(self) -> Tensor:
-        return torch.cat([buffer.flatten() for buffer in self.buffers])
-
-
-class Readback:
-    """A few numbers of the last step, on their way to the host behind the compute."""
-
-    def __init__(self, n: int, device: torch.device) -> None:
-        self._on_gpu = device.type == "cuda"
-        self._host = torch.zeros(n, pin_memory=self._on_gpu)
-        self._arrived = torch.cuda.Event() if self._on_gpu else None
-
-    def put(self, values: Tensor) -> None:
-        """Send `values` (n,); those of the step before must have been taken."""
-        self._host.copy_(values, non_blocking=True)
-        if self._arrived is not None:
-            self._arrived.record()
-
-    def take(self) -> list[float]:
-        """The numbers; waits for the step that sent them, and for nothing that was launched since."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        return self._host.tolist()
+        batch, self._unread = self._unread, -1
+        loss, finite, scale = self._readback.take()
+        self.on_outcome(Outcome(batch, loss, bool(finite), scale))

@@ -8,13 +8,15 @@ static graph the head is ADD-GCN (Ye et al., ECCV 2020).
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
+
+from couplet.models.head import Head, HeadInputs
 
 Pool = Literal["max", "mean", "lse"]
 
@@ -118,7 +120,7 @@ class DynamicGraph(nn.Module):
         return phi(self.update(phi(adjacency_BCK @ nodes_BCD))), adjacency_BCK
 
 
-class DualBranchDynamicGCN(nn.Module):
+class DualBranchDynamicGCN(Head):
     """Semantic attention, a static graph and two dynamic branches; logits for every label.
 
     It computes in its parameters' type (float32), also under autocast.
@@ -145,6 +147,8 @@ class DualBranchDynamicGCN(nn.Module):
     >>> logits.shape, explanation.maps.shape, explanation.adjacency_main.shape
     (torch.Size([2, 3]), torch.Size([2, 3, 5, 5]), torch.Size([2, 3, 3]))
     """
+
+    reads: ClassVar[Literal["vector", "map"]] = "map"
 
     def __init__(
         self,
@@ -186,6 +190,25 @@ class DualBranchDynamicGCN(nn.Module):
             )
         start = static_adjacency.to(torch.get_default_dtype(), copy=True)
         self.static_adjacency = nn.Parameter(start, requires_grad=static_trainable)
+
+    @classmethod
+    def from_settings(cls, settings: Any, inputs: HeadInputs) -> DualBranchDynamicGCN:
+        """Build it from settings/heads/db_dgcn.py; the static graph starts from the training fold if asked to."""
+        start = None
+        if cls.asks_for_truth(settings) and inputs.train_truth is not None:
+            start = cooccurrence_adjacency(inputs.train_truth)
+        arguments = settings.model_dump(exclude={"static_init"})
+        return cls(inputs.in_features, inputs.n_labels, static_adjacency=start, **arguments)
+
+    @classmethod
+    def asks_for_truth(cls, settings: Any) -> bool:
+        """Whether the static graph starts from the labels that occur together."""
+        return bool(settings.static_init == "cooccurrence")
+
+    def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, class activation maps (B, C, H, W), both dynamic graphs (B, C, C) and the static one (C, C)."""
+        logits, explanation = self(features, return_explanation=True)
+        return logits, {**explanation._asdict(), "static_adjacency": self.static_adjacency}
 
     def forward(
         self, features_BFHW: Tensor, return_explanation: bool = False
@@ -237,3 +260,6 @@ def cooccurrence_adjacency(labels: ArrayLike, threshold: float = 0.4, strength: 
     adjacency = strength * edges / np.maximum(edges.sum(axis=0), 1.0) + np.eye(len(edges))
     scale = adjacency.sum(axis=1) ** -0.5
     return torch.tensor(scale[:, None] * adjacency.T * scale[None, :], dtype=torch.float32)
+
+
+HEAD = DualBranchDynamicGCN

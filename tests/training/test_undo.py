@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from couplet.training.step import FlatBuffers, Readback
+from couplet.training.undo import FlatBuffers, Readback
 
 
 def test_buffers_are_put_back_unless_the_batch_was_finite():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from couplet.models.graph_heads import (
+from couplet.models.heads.db_dgcn import (
     DualBranchDynamicGCN,
     DynamicGraph,
     SemanticAttention,

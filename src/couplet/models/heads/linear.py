@@ -1,13 +1,17 @@
-"""The plain heads: what stands between a backbone's features and the logits."""
+"""The first paper's classifier: dropout and one linear layer over pooled features."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from couplet.models.head import Head, HeadInputs
 
-class LinearHead(nn.Module):
-    """Dropout and one linear layer over pooled features (the first paper's classifier).
+
+class LinearHead(Head):
+    """Dropout and one linear layer over pooled features.
 
     Args:
         in_features: F.
@@ -20,17 +24,15 @@ class LinearHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(in_features, n_labels)
 
+    @classmethod
+    def from_settings(cls, settings: Any, inputs: HeadInputs) -> LinearHead:
+        """It has no settings of its own; model.dropout is every plain head's."""
+        return cls(inputs.in_features, inputs.n_labels, inputs.dropout)
+
     def forward(self, features: Tensor) -> Tensor:
         """Pooled features (B, F) to logits (B, L), in float32 even under autocast."""
         with torch.autocast(features.device.type, enabled=False):
             return self.classifier(self.dropout(features.to(self.classifier.weight.dtype)))
 
 
-class MaxPoolHead(LinearHead):
-    """Global max pooling before dropout and the linear layer (the second paper's ResNet-101 GMP baseline)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """A feature map (B, F, H, W) to logits (B, L), in float32 even under autocast."""
-        features = features.to(self.classifier.weight.dtype)
-        # amax after flattening: unlike adaptive max pooling, its backward pass is deterministic on a GPU.
-        return super().forward(features.flatten(2).amax(dim=2))
+HEAD = LinearHead

@@ -1,0 +1,69 @@
+"""What a head is: the plug-in between a backbone's features and the logits, one file each in models/heads/."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from couplet.settings.params import ModelParams
+
+
+@dataclass(frozen=True)
+class HeadInputs:
+    """What a head may need to build itself.
+
+    Attributes:
+        in_features: F, channels of the backbone's features.
+        n_labels: L.
+        dropout: model.dropout.
+        train_truth: (N, L) of the training fold, with NaN for unknown; None where saved weights take the place of
+            whatever the head starts from.
+    """
+
+    in_features: int
+    n_labels: int
+    dropout: float = 0.0
+    train_truth: np.ndarray | None = None
+
+
+class Head(nn.Module):
+    """Features to logits (B, L), in float32 also under autocast.
+
+    A file models/heads/<name>.py holds one and names it HEAD; its typed settings are settings/heads/<name>.py.
+    """
+
+    reads: ClassVar[Literal["vector", "map"]] = "vector"
+    """What `forward` is given: pooled features (B, F), or the feature map (B, F, H, W)."""
+
+    @classmethod
+    def from_settings(cls, settings: Any, inputs: HeadInputs) -> Head:
+        """Build the head at its start, with weights drawn from torch's global generator."""
+        raise NotImplementedError
+
+    @classmethod
+    def asks_for_truth(cls, settings: Any) -> bool:
+        """Whether a head that is to be trained starts from the training fold's labels."""
+        return False
+
+    def loss_terms(self) -> dict[str, Tensor]:
+        """Further terms of the loss (scalars) by name, after a forward pass."""
+        return {}
+
+    def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Logits (B, L) and what the head looked at: arrays by name; None if it cannot say."""
+        return None
+
+
+def head_class(name: str) -> type[Head]:
+    """The head of model.head = `name`. Only its own file is imported, so that editing another retrains nothing."""
+    head: type[Head] = importlib.import_module(f"couplet.models.heads.{name}").HEAD
+    return head
+
+
+def build_head(model: ModelParams, inputs: HeadInputs) -> Head:
+    """The head that `model` names, at its start."""
+    return head_class(model.head).from_settings(model.head_settings, inputs)

@@ -1,0 +1,89 @@
+"""What a loss is: the plug-in that scores logits against labels, one file each in training/losses/.
+
+Losses are exact in float32 far beyond any logit that training meets; unknown labels are masked.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from couplet.settings.params import LossParams
+
+Reduction = Literal["batchmean", "mean", "sum"]
+
+
+class MultiLabelLoss(nn.Module):
+    """What all losses share: smoothing, masking and reduction of a (B, L) table of cell losses.
+
+    A file training/losses/<name>.py holds one and names it LOSS; its typed settings are settings/losses/<name>.py.
+
+    Args:
+        reduction: `batchmean` sums over labels and averages over the B images of the batch; `mean` averages
+            over the known cells; `sum` sums.
+        smoothing: eps of `smooth_labels`.
+
+    Raises:
+        ValueError: an unknown reduction.
+    """
+
+    def __init__(self, reduction: Reduction = "batchmean", smoothing: float = 0.0) -> None:
+        super().__init__()
+        if reduction not in ("batchmean", "mean", "sum"):
+            raise ValueError(f"reduction must be batchmean, mean or sum, not {reduction!r}")
+        self.reduction: Reduction = reduction
+        self.smoothing = smoothing
+
+    @classmethod
+    def from_settings(
+        cls, settings: Any, reduction: Reduction, smoothing: float, train_truth: np.ndarray
+    ) -> MultiLabelLoss:
+        """Build the loss; `train_truth` (N, L) are the training fold's labels, NaN for unknown."""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            logits: (B, L), any floating type; computed in float32 at least, also under autocast.
+            targets: (B, L) in [0, 1]; NaN is unknown: without loss and without gradient.
+            mask: (B, L), true where a cell counts; None: wherever the target is known.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            known = ~targets.isnan()
+            if mask is not None:
+                known = known & mask.bool()
+            filled = torch.where(known, targets, 0).to(logits.dtype)
+            cells = torch.where(known, self.cells(logits, smooth_labels(filled, self.smoothing)), 0)
+            if self.reduction == "mean":
+                return cells.sum() / known.sum().clamp(min=1)
+            return cells.sum() / (len(logits) if self.reduction == "batchmean" else 1)
+
+    def cells(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of every cell (B, L), of targets without NaN."""
+        raise NotImplementedError
+
+
+def smooth_labels(targets: Tensor, eps: float) -> Tensor:
+    """y (1 - eps) + eps / 2.
+
+    >>> smooth_labels(torch.tensor([0.0, 1.0]), eps=0.1)
+    tensor([0.0500, 0.9500])
+    """
+    return targets * (1 - eps) + eps / 2 if eps else targets
+
+
+def build_loss(loss: LossParams, train_truth: np.ndarray) -> MultiLabelLoss:
+    """The loss of params.yaml's section `loss`. Only its own file is imported: editing another retrains nothing.
+
+    Args:
+        loss: the section.
+        train_truth: (N, L) labels of the training fold, NaN for unknown.
+    """
+    kind: type[MultiLabelLoss] = importlib.import_module(f"couplet.training.losses.{loss.name}").LOSS
+    return kind.from_settings(loss.settings, loss.reduction, loss.smoothing, train_truth)

@@ -1,0 +1,61 @@
+"""Undoing a batch on the device, and reading what became of it one step later.
+
+Asking a GPU for one number makes the host wait until all that it was given is done; then the GPU waits for the
+host. So a batch that is not finite is undone on the device, and what became of it is read one step later, when it
+has long been computed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatBuffers:
+    """A module's floating buffers (BatchNorm's running statistics), saved and put back as one tensor.
+
+    The forward pass of a batch that overflows poisons them for good.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        self._saved: Tensor | None = None
+
+    @torch.no_grad()
+    def save(self) -> None:
+        """Remember the values as they are now."""
+        self._saved = self._flat() if self.buffers else None
+
+    @torch.no_grad()
+    def restore_unless(self, finite: Tensor) -> None:
+        """Put the saved values back if `finite`, a single boolean on the device, is False."""
+        if self._saved is None:
+            return
+        kept = torch.where(finite, self._flat(), self._saved)
+        pieces = kept.split([buffer.numel() for buffer in self.buffers])
+        views = [piece.view_as(buffer) for piece, buffer in zip(pieces, self.buffers, strict=True)]
+        torch._foreach_copy_(self.buffers, views)
+
+    def _flat(self) -> Tensor:
+        return torch.cat([buffer.flatten() for buffer in self.buffers])
+
+
+class Readback:
+    """A few numbers of the last step, on their way to the host behind the compute."""
+
+    def __init__(self, n: int, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._host = torch.zeros(n, pin_memory=self._on_gpu)
+        self._arrived = torch.cuda.Event() if self._on_gpu else None
+
+    def put(self, values: Tensor) -> None:
+        """Send `values` (n,); those of the step before must have been taken."""
+        self._host.copy_(values, non_blocking=True)
+        if self._arrived is not None:
+            self._arrived.record()
+
+    def take(self) -> list[float]:
+        """The numbers; waits for the step that sent them, and for nothing that was launched since."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._host.tolist()

@@ -1,0 +1,43 @@
+"""What every head keeps: the promises of the plug-in, whatever its file does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from couplet.models.head import HeadInputs, build_head, head_class
+from couplet.settings.params import ModelParams
+from couplet.settings.schema.plugins import head_names, head_settings
+
+N_LABELS, FEATURES = 3, 8
+
+
+@pytest.mark.parametrize("name", head_names())
+def test_a_head_gives_float32_logits_and_finite_loss_terms(name: str) -> None:
+    torch.manual_seed(0)
+    model = ModelParams(head=name, pretrained=False)
+    truth = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]])
+    head = build_head(model, HeadInputs(FEATURES, N_LABELS, 0.4, truth))
+    shape = (2, FEATURES) if head_class(name).reads == "vector" else (2, FEATURES, 4, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = head(torch.randn(shape))
+    assert logits.shape == (2, N_LABELS) and logits.dtype == torch.float32
+    terms = head.loss_terms()
+    assert all(term.dim() == 0 and bool(term.isfinite()) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", head_names())
+def test_what_a_head_explains_has_its_own_logits(name: str) -> None:
+    torch.manual_seed(0)
+    head = build_head(ModelParams(head=name, pretrained=False), HeadInputs(FEATURES, N_LABELS)).eval()
+    features = torch.randn((2, FEATURES) if head.reads == "vector" else (2, FEATURES, 4, 5))
+    explained = head.explain(features)
+    assert (explained is None) == (name in ("linear", "gmp"))
+    if explained is not None:
+        torch.testing.assert_close(explained[0], head(features))
+
+
+def test_only_a_head_that_asks_for_it_reads_the_training_folds_labels() -> None:
+    asks = {name: head_class(name).asks_for_truth(head_settings(name)()) for name in head_names()}
+    assert [name for name, answer in asks.items() if answer] == ["db_dgcn"]
