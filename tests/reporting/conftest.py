@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from couplet.project import paths
+from couplet.project.project import HERE
+from couplet.results.model_record import ModelRecord, write_model_record
 from couplet.settings.params import parse_params
 from couplet.settings.presets import load_preset, params_yaml
 
@@ -83,11 +84,11 @@ def write_project(
             "row": np.arange(n_images),
         }
     ).join(pd.DataFrame(hidden, columns=labels))
-    _csv(folder / paths.MANIFEST, table)
+    _csv(folder / HERE.manifest, table)
     images = _images(random, truth, store_size, channels)
-    np.save(folder / paths.PREPARED / "images-00000.npy", images)
+    np.save(folder / HERE.prepared / "images-00000.npy", images)
     _json(
-        folder / paths.LABELS,
+        folder / HERE.labels,
         {
             "source": "phantom",
             "labels": labels,
@@ -99,7 +100,7 @@ def write_project(
         },
     )
     _csv(
-        folder / paths.QUARANTINE,
+        folder / HERE.quarantine,
         pd.DataFrame(
             {
                 "image_id": ["secret_001.jpg", "secret_002.jpg"],
@@ -110,10 +111,10 @@ def write_project(
         ),
     )
     wanted = [i for i, held in zip(ids, is_test, strict=True) if held]
-    _csv(folder / paths.SUBMISSION_ROWS, pd.DataFrame({"Image_name": wanted, "image_id": wanted}))
-    _csv(folder / paths.FOLDS, pd.DataFrame({"image_id": ids, "fold": fold_of}))
+    _csv(folder / HERE.submission_rows, pd.DataFrame({"Image_name": wanted, "image_id": wanted}))
+    _csv(folder / HERE.folds, pd.DataFrame({"image_id": ids, "fold": fold_of}))
     _json(
-        folder / paths.SPLIT_METRICS,
+        folder / HERE.split_metrics,
         {
             "n_images": n_images,
             "n_patients": int(patients.max()) + 1,
@@ -146,34 +147,34 @@ def write_project(
         oof[rows] = predicted
         scores = _scores(truth[rows], predicted, labels)
         best = int(raw["schedule"]["epochs"])
-        model = folder / paths.model_dir(k)
-        _json(
-            model / "config.json",
-            {
-                "fold": k,
-                "labels": labels,
-                "best_epoch": best,
-                "val_auc_macro": scores["auc_macro"],
-                "epochs_run": best,
-                "skipped_batches": 2 if k == 1 else 0,
-                "n_parameters": 1_500_000,
-                "device": "cpu",
-                "precision": "bf16",
-                "arithmetic": {
-                    "name": "native",
-                    "processor": "GenuineIntel family 6 model 143",
-                    "instruction_sets": "AVX512 with bf16",
-                },
-                "params": {section: raw[section] for section in sections},
-                "data": {
-                    "data/prepared": "0123456789abcdef.dir",
-                    "data/splits/folds.csv": "fedcba9876543210",
-                },
-                "code": "c0de" * 8,
-                "weights": "none",
-                "versions": {"torch": "2.15.0", "timm": "1.0.31"},
+        model = folder / HERE.model(k)
+        record: dict[str, Any] = {
+            "fold": k,
+            "labels": labels,
+            "best_epoch": best,
+            "val_auc_macro": scores["auc_macro"],
+            "epochs_run": best,
+            "steps": 40 * best,
+            "skipped_batches": 2 if k == 1 else 0,
+            "n_parameters": 1_500_000,
+            "device": "cpu",
+            "precision": "bf16",
+            "arithmetic": {
+                "name": "native",
+                "processor": "GenuineIntel family 6 model 143",
+                "instruction_sets": "AVX512 with bf16",
             },
-        )
+            "params": {section: raw[section] for section in sections},
+            "data": {
+                "data/prepared": "0123456789abcdef.dir",
+                "data/splits/folds.csv": "fedcba9876543210",
+            },
+            "code": "c0de" * 8,
+            "weights": "none",
+            "versions": {"torch": "2.15.0", "timm": "1.0.31"},
+        }
+        model.mkdir(parents=True, exist_ok=True)
+        write_model_record(model, ModelRecord(**record))
         matrix = np.round(couplings(k, n_labels), 8) if raw["refiner"]["enabled"] else np.zeros((0, n_labels))
         coupled = pd.DataFrame(matrix, columns=labels)
         coupled.insert(0, "source", labels[: len(matrix)])
@@ -190,8 +191,8 @@ def write_project(
             }
         )
         _csv(model / "history.csv", history)
-        _csv(folder / paths.fold_predictions(k), _predictions(ids, rows, predicted, labels))
-        _json(folder / paths.fold_metrics(k), scores)
+        _csv(folder / HERE.fold_predictions(k), _predictions(ids, rows, predicted, labels))
+        _json(folder / HERE.fold_metrics(k), scores)
 
     rows = np.flatnonzero(np.isfinite(oof).all(axis=1))
     ensemble = {"oof": _scores(truth[rows], oof[rows], labels)}
@@ -201,13 +202,13 @@ def write_project(
     mean = by_fold.mean(axis=0).round(6)
     for k in range(folds):
         _csv(
-            folder / paths.fold_test_predictions(k),
+            folder / HERE.test_predictions(k),
             _predictions(ids, rows, by_fold[k], labels),
         )
-    _csv(folder / paths.ENSEMBLE / "test.csv", _predictions(ids, rows, mean, labels))
+    _csv(folder / HERE.ensemble / "test.csv", _predictions(ids, rows, mean, labels))
     if test and test_labelled:
         ensemble["test"] = _scores(truth[rows], mean, labels)
-    _json(folder / paths.ENSEMBLE_METRICS, ensemble)
+    _json(folder / HERE.ensemble_metrics, ensemble)
 
 
 def couplings(fold: int, n_labels: int) -> np.ndarray:

@@ -15,10 +15,12 @@ from PIL import Image
 
 from couplet.project.errors import UserError
 from couplet.project.files import write_bytes, write_npz
-from couplet.reporting.explanations import FILE, read_explanations
+from couplet.project.project import HERE
+from couplet.reporting.explanations import SHOWN_FOLD, read_explanations
 from couplet.stages.report import report
 
-SECOND_PAPER = {"model.head": "db_dgcn", "loss.name": "bce", "loss.pos_weight": False}
+FILE = HERE.explanations(SHOWN_FOLD)
+SECOND_PAPER = {"model.head": "db_dgcn", "loss.name": "bce", "loss.args": {"pos_weight": False}}
 
 
 def explanations(n_labels: int, channels: int = 1) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_label_graphs_show_links_on_their_own_scale_and_no_diagonal() -> None:
 
 def test_many_labels_are_limited_to_the_most_frequent(project: Callable[..., Path]) -> None:
     from couplet.reporting.gallery import selection_note, shown_labels
-    from couplet.reporting.inputs import read_run
+    from couplet.results.run import read_run
 
     project(labels=[f"l{i:02d}" for i in range(30)], n_images=150)
     run = read_run()

@@ -20,8 +20,10 @@ from couplet.evaluation.metrics import all_scores, auc_per_label, average_precis
 from couplet.project.errors import UserError
 from couplet.reporting.analysis import fold_agreement, small_share
 from couplet.reporting.headline import facts
-from couplet.reporting.inputs import read_run
-from couplet.results.manifest import read_folds, read_manifest, read_predictions
+from couplet.results.folds import read_folds
+from couplet.results.manifest import read_manifest
+from couplet.results.predictions import read_predictions
+from couplet.results.run import read_run
 from couplet.stages.report import report, spreadsheet_safe
 
 

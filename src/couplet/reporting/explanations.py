@@ -6,13 +6,12 @@ import zipfile
 
 import numpy as np
 
-from couplet.project import paths
 from couplet.project.errors import UserError
+from couplet.project.project import HERE, Project
 from couplet.reporting import matrices, pictures, style
 from couplet.reporting.gallery import Picture
 
 SHOWN_FOLD = 0  # one fold's model is enough to see what a head looks at
-FILE = paths.fold_explanations(SHOWN_FOLD)
 ARRAYS = ("image", "probabilities", "labels_true", "maps", "adjacency_main", "adjacency_auxiliary")
 SHOWN = 12  # images
 MAPS = 3  # of an image's most probable labels
@@ -22,7 +21,7 @@ GRAPH_LABELS = 10  # ... of more labels only the image's most probable ones
 SOURCES = 3  # named in the caption of the graphs
 
 
-def read_explanations(labels: list[str]) -> list[Picture] | None:
+def read_explanations(labels: list[str], project: Project = HERE) -> list[Picture] | None:
     """Two pictures per explained image: its maps, and its dynamic graphs beside the static one.
 
     Returns None if there is none (only model.head: db_dgcn explains itself).
@@ -33,18 +32,19 @@ def read_explanations(labels: list[str]) -> list[Picture] | None:
     Raises:
         UserError: the file is damaged or made for other labels.
     """
-    if not FILE.is_file():
+    path = project.explanations(SHOWN_FOLD)
+    if not path.is_file():
         return None
     try:
-        with np.load(FILE, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             if not file.files:
                 return None
             arrays = {name: file[name] for name in (*ARRAYS, "static_adjacency")}
         n_labels = arrays["probabilities"].shape[1]
     except (zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{FILE} is damaged ({error}): restore it with `dvc checkout`") from None
+        raise UserError(f"{path} is damaged ({error}): restore it with `dvc checkout`") from None
     if n_labels != len(labels):
-        raise UserError(f"{FILE} has {n_labels} labels, {paths.LABELS} has {len(labels)}: run `dvc repro`")
+        raise UserError(f"{path} has {n_labels} labels, {project.labels} has {len(labels)}: run `dvc repro`")
     shown = range(min(len(arrays["image"]), SHOWN))
     with style.house_style():
         return [picture for i in shown for picture in (_maps(arrays, i, labels), _graphs(arrays, i, labels))]

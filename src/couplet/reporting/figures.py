@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 
 from couplet.reporting import style
 from couplet.reporting.analysis import Agreement
-from couplet.reporting.inputs import FoldRun
+from couplet.results.run import FoldRun
 
 CURVES = {
     "train_loss": "Training loss",
@@ -33,7 +33,7 @@ def training_curves(folds: Sequence[FoldRun]) -> bytes:
             marker = style.FOLD_MARKERS[i % len(style.FOLD_MARKERS)]
             epochs, values = fold.history["epoch"], fold.history[column]
             axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=f"fold {fold.fold}")
-            kept = epochs == fold.config["best_epoch"]
+            kept = epochs == fold.record.best_epoch
             if column == "val_auc_macro" and kept.any():
                 axes.plot(
                     epochs[kept],

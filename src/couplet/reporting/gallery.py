@@ -11,10 +11,9 @@ import numpy as np
 from couplet.evaluation.metrics import THRESHOLD
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
-from couplet.project import paths
 from couplet.reporting import analysis, figures, matrices, pictures, style
-from couplet.reporting.inputs import Run
 from couplet.reporting.tables import no_information
+from couplet.results.run import Run
 
 ALL_LABELS = 24  # above this many labels, per-label grids ...
 MANY_LABELS = 20  # ... show the most frequent ones
@@ -146,7 +145,7 @@ def _positives(run: Run) -> Picture:
 
 
 def _samples(run: Run) -> list[Picture]:
-    store = ImageStore(paths.PREPARED)
+    store = ImageStore(run.manifest.project.prepared)
     groups = run.patients[run.oof_rows]
     keys, label_keys = image_keys(run.manifest.ids[run.oof_rows]), image_keys(run.labels)
     side = 112 if store.channels == 3 or len(run.labels) > ALL_LABELS else 176

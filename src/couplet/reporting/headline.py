@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from couplet.reporting import analysis
-from couplet.reporting.inputs import Run
+from couplet.results.run import Run
 
 
 class Fact(NamedTuple):
@@ -91,7 +91,7 @@ def _labels(run: Run) -> Fact:
 
 
 def _batches(run: Run) -> Fact:
-    skipped = [int(fold.config["skipped_batches"]) for fold in run.folds]
+    skipped = [fold.record.skipped_batches for fold in run.folds]
     detail = "none was skipped in training"
     if sum(skipped):
         detail = "skipped in training: " + ", ".join(

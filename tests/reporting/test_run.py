@@ -11,7 +11,7 @@ import pytest
 
 from couplet.project.errors import UserError
 from couplet.reporting.headline import facts
-from couplet.reporting.inputs import read_run
+from couplet.results.run import read_run
 
 
 def change_config(project: Path, fold: int, change: Callable[[dict[str, Any]], None]) -> None:
@@ -106,7 +106,7 @@ def test_folds_of_different_runs_are_refused(
 
 def test_device_and_versions_may_differ(project: Callable[..., Path]) -> None:
     change_config(project(), 2, lambda config: config.update(device="cuda", precision="fp16"))
-    assert read_run().folds[2].config["device"] == "cuda"
+    assert read_run().folds[2].record.device == "cuda"
 
 
 def test_settings_changed_after_training_are_refused(project: Callable[..., Path]) -> None:
