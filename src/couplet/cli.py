@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from couplet.project import paths
 from couplet.project.console import say, stage
 from couplet.project.files import read_record, write_text
+from couplet.project.project import HERE
 from couplet.running.launch import guarded, prepare_process, run_app
 
 app = typer.Typer(
@@ -37,12 +37,12 @@ def preset_command(
         return say("\n".join(preset_names()))
     params = load_preset(name)
     source = params.data.source
-    scanned = paths.INVENTORY.exists() and read_record(paths.INVENTORY, source=str)["source"] == source
-    write_text(paths.PARAMS, params_yaml(params))
-    say(f"{paths.PARAMS} now holds the preset {name} and nothing else; `dvc params diff` shows what changed")
+    scanned = HERE.inventory.exists() and read_record(HERE.inventory, source=str)["source"] == source
+    write_text(HERE.params, params_yaml(params))
+    say(f"{HERE.params} now holds the preset {name} and nothing else; `dvc params diff` shows what changed")
     if not scanned:
-        where = "" if source == "phantom" else f" once {paths.raw_source(source)} is there (docs/datasets.md)"
-        say(f"next: `couplet scan`{where}, because {paths.INVENTORY} describes another data set")
+        where = "" if source == "phantom" else f" once {HERE.raw(source)} is there (docs/datasets.md)"
+        say(f"next: `couplet scan`{where}, because {HERE.inventory} describes another data set")
 
 
 @app.command("check", rich_help_panel=SETTINGS)
@@ -56,7 +56,7 @@ def check_command() -> None:
     differences = differences_from_preset(params)
     for key, theirs, ours in differences:
         say(f"{key}: {ours} (preset {params.preset}: {theirs})")
-    say(f"{paths.PARAMS} is valid: preset {params.preset}, {len(differences)} settings differ from it")
+    say(f"{HERE.params} is valid: preset {params.preset}, {len(differences)} settings differ from it")
 
 
 @app.command("scan", rich_help_panel=SETTINGS)
@@ -82,15 +82,15 @@ def committed_command() -> None:
 @stage
 def prune_command() -> None:
     """Remove outputs of folds that split.folds no longer lists, and old scratch."""
-    from couplet.running.scratch import collect
     from couplet.running.stale import stale_fold_outputs
+    from couplet.running.workspace import collect
     from couplet.settings.params import load_params
 
     folds = load_params().split.folds
     for path in stale_fold_outputs(folds):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         say(f"removed {path}")
-    for parent in sorted(paths.scratch_root().glob("*/")):
+    for parent in sorted(HERE.scratch.glob("*/")):
         collect(parent)
     say(f"folds kept: {', '.join(map(str, folds))}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,7 +10,7 @@ from pandas import DataFrame, Series
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from couplet.project.errors import UserError
-from couplet.settings.params import what_is_wrong
+from couplet.settings.schema.messages import suggest, what_is_wrong
 
 # The columns of Dataset.table before the labels.
 META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")
@@ -119,19 +117,3 @@ def parse_settings(model: type[SettingsT], source: str, source_args: dict[str, A
         problem: dict[str, Any] = dict(error.errors()[0])
         key = ".".join(str(part) for part in problem["loc"])
         raise UserError(f"data.source_args.{key} {what_is_wrong(problem)}") from None
-
-
-def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Name what is allowed, and the nearest to `name` first.
-
-    >>> suggest("tabel", ["table", "image_folder"])
-    "did you mean 'table'? (allowed: table, image_folder)"
-    >>> suggest("x", [])
-    'nothing is allowed here'
-    """
-    options = list(allowed)
-    if not options:
-        return "nothing is allowed here"
-    close = difflib.get_close_matches(name, options, n=1)
-    names = ", ".join(options)
-    return f"did you mean {close[0]!r}? (allowed: {names})" if close else f"allowed: {names}"

@@ -22,10 +22,10 @@ import pandas as pd
 from pandas import DataFrame
 
 from couplet.datasets.folder import require_folder, walk
-from couplet.project import paths
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import read_json, write_csv, write_json
+from couplet.project.project import HERE, Project
 
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
@@ -57,13 +57,13 @@ class Inventory:
         size = int(self.files["size"].sum())
         return {"source": self.source, "files": len(self.files), "bytes": size, "digest": self.digest}
 
-    def save(self) -> None:
+    def save(self, project: Project = HERE) -> None:
         """Write the detailed list beside the raw folder, then data/inventory.json."""
-        self._save_list()
-        write_json(paths.INVENTORY, self.summary)
+        self._save_list(project)
+        write_json(project.inventory, self.summary)
 
-    def _save_list(self) -> None:
-        target = paths.inventory_list(self.source)
+    def _save_list(self, project: Project) -> None:
+        target = project.inventory_list(self.source)
         try:
             write_csv(target, self.files[COLUMNS])
         except OSError as error:
@@ -78,7 +78,7 @@ class Inventory:
         try:
             return self._md5[path]
         except KeyError:
-            raise UserError(f"{path} is not in {paths.INVENTORY} ({self.source}): {RESCAN}") from None
+            raise UserError(f"{path} is not in {HERE.inventory} ({self.source}): {RESCAN}") from None
 
     @cached_property
     def _md5(self) -> dict[str, str]:
@@ -103,11 +103,11 @@ class Inventory:
             path = min(changed)
             more = f" (and {len(changed) - 1} more files differ)" if len(changed) > 1 else ""
             raise UserError(
-                f"{folder / path} {changed[path]} since {paths.INVENTORY} was written{more}: {RESCAN}"
+                f"{folder / path} {changed[path]} since {HERE.inventory} was written{more}: {RESCAN}"
             )
         for path in filter(_is_table, self.files["path"]):
             if _size_and_md5(folder / path)[1] != self.md5_of(path):
-                raise UserError(f"{folder / path} has changed since {paths.INVENTORY} was written: {RESCAN}")
+                raise UserError(f"{folder / path} has changed since {HERE.inventory} was written: {RESCAN}")
 
 
 def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
@@ -128,7 +128,7 @@ def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
     return Inventory(source, DataFrame(rows, columns=COLUMNS))
 
 
-def load_inventory(source: str, folder: Path) -> Inventory:
+def load_inventory(source: str, folder: Path, project: Project = HERE) -> Inventory:
     """The inventory that data/inventory.json stands for.
 
     The detailed list is read where it is there and its digest is that of the JSON; otherwise (a fresh
@@ -137,8 +137,8 @@ def load_inventory(source: str, folder: Path) -> Inventory:
     Raises:
         UserError: the JSON is missing or not valid, is about another source, or the folder holds other files.
     """
-    expected = _read_summary(source)
-    list_path = paths.inventory_list(source)
+    expected = _read_summary(source, project)
+    list_path = project.inventory_list(source)
     if list_path.exists() and (listed := _read_list(source, list_path)) and listed.summary == expected:
         return listed
     require_folder(source, folder)
@@ -147,20 +147,20 @@ def load_inventory(source: str, folder: Path) -> Inventory:
     if found.summary != expected:
         here, there = found.summary, expected
         raise UserError(
-            f"{folder} is not as in {paths.INVENTORY} ({here['files']} files, {here['bytes']} bytes, "
+            f"{folder} is not as in {project.inventory} ({here['files']} files, {here['bytes']} bytes, "
             f"not {there['files']} and {there['bytes']}): restore the data, or {RESCAN} to take it as it is"
         )
-    found._save_list()
+    found._save_list(project)
     return found
 
 
-def raw_folder(source: str) -> Path:
+def raw_folder(source: str, project: Project = HERE) -> Path:
     """The raw folder of a data set; the phantom, which the project draws itself, is drawn if it is not there.
 
     Raises:
         UserError: the folder is not there.
     """
-    folder = paths.raw_source(source)
+    folder = project.raw(source)
     if source == "phantom" and not folder.exists() and not folder.is_symlink():
         from couplet.phantom.drawing import draw_phantom
 
@@ -169,12 +169,12 @@ def raw_folder(source: str) -> Path:
     return folder
 
 
-def scan_source(source: str) -> None:
+def scan_source(source: str, project: Project = HERE) -> None:
     """`couplet scan`: hash the raw folder of `data.source` and write its inventory."""
-    inventory = scan(source, raw_folder(source))
-    inventory.save()
+    inventory = scan(source, raw_folder(source, project))
+    inventory.save(project)
     summary = inventory.summary
-    say(f"{paths.INVENTORY}: {source}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
+    say(f"{project.inventory}: {source}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -204,19 +204,19 @@ def _size_and_md5(path: Path) -> tuple[int, str]:
         raise UserError(f"{path} cannot be read ({error.strerror}): mend or remove the file") from None
 
 
-def _read_summary(source: str) -> dict[str, Any]:
-    if not paths.INVENTORY.exists():
-        raise UserError(f"{paths.INVENTORY} is not there: {RESCAN}")
+def _read_summary(source: str, project: Project) -> dict[str, Any]:
+    if not project.inventory.exists():
+        raise UserError(f"{project.inventory} is not there: {RESCAN}")
     try:
-        summary = read_json(paths.INVENTORY)
+        summary = read_json(project.inventory)
     except UserError:
-        raise UserError(f"{paths.INVENTORY} is not valid JSON: restore it from git, or {RESCAN}") from None
+        raise UserError(f"{project.inventory} is not valid JSON: restore it from git, or {RESCAN}") from None
     kinds = {"source": str, "files": int, "bytes": int, "digest": str}
     if not isinstance(summary, dict) or {key: type(value) for key, value in summary.items()} != kinds:
-        raise UserError(f"{paths.INVENTORY} is not an inventory (keys: {', '.join(kinds)}): {RESCAN}")
+        raise UserError(f"{project.inventory} is not an inventory (keys: {', '.join(kinds)}): {RESCAN}")
     if summary["source"] != source:
         raise UserError(
-            f"{paths.INVENTORY} describes {summary['source']!r} but data.source is {source!r}: {RESCAN}"
+            f"{project.inventory} describes {summary['source']!r} but data.source is {source!r}: {RESCAN}"
         )
     return summary
 

@@ -30,9 +30,9 @@ def check_names(names: Series, where: Callable[[Any], str]) -> None:
         UserError: a name holds control characters, or would be a formula in a spreadsheet.
 
     >>> check_names(Series(["Edema", "-1", "-", "a = b", "ü (2)"]), str)
-    >>> check_names(Series(["Edema", "=1+1"]), lambda row: f"row {row}")
+    >>> check_names(Series(["Edema", "=1+1"]), lambda row: f"row {row}")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    couplet.project.errors.UserError: row 1: '=1+1' would be a formula in a spreadsheet: rename it, without = + - or @ in front
+    couplet.project.errors.UserError: row 1: '=1+1' would be a formula in a spreadsheet: rename it, ...
     """
     if names.empty:
         return

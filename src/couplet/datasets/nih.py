@@ -9,10 +9,11 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table, suggest
+from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_table
 from couplet.project.errors import UserError
+from couplet.settings.schema.messages import suggest
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID")

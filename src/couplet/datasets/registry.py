@@ -7,10 +7,11 @@ from types import ModuleType
 from typing import Any
 
 from couplet.datasets import chexpert, coco, csv_table, grand_xray_slam, mimic_cxr_jpg, nih
-from couplet.datasets.base import Dataset, parse_settings, suggest
+from couplet.datasets.base import Dataset, parse_settings
 from couplet.datasets.folder import require_folder
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.messages import suggest
 
 # data.source -> module with a class Args and a function read(folder, args, check_files).
 ADAPTERS: dict[str, ModuleType] = {

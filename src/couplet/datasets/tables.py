@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame, Index, Series
 
-from couplet.datasets.base import suggest
 from couplet.datasets.csv_text import check_header, read_header, read_rows
 from couplet.datasets.names import check_names
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.messages import suggest
 
 LABEL_VALUES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "-1": -1.0, "-1.0": -1.0, "": np.nan}
 POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from couplet.project.errors import UserError
-from couplet.settings.params import Codec
+from couplet.settings.schema.image import Codec
 
 FILES: dict[Codec, tuple[str, ...]] = {"raw": (".npy",), "jpeg": (".jpegs", ".index.npy")}
 SETTINGS: dict[Codec, dict[str, int]] = {"raw": {}, "jpeg": {"quality": 95, "subsampling": 0}}

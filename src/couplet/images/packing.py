@@ -22,10 +22,10 @@ from couplet.images.codec import EXPECTED_SHARE, codec_fingerprint, encode, work
 from couplet.images.decode import MAX_BYTES, UnreadableImage, decode_bytes, fingerprint
 from couplet.images.pool import ordered_map
 from couplet.images.writing import Encoded, NewShard, Size
-from couplet.project import paths
 from couplet.project.errors import UserError
+from couplet.project.project import HERE
 from couplet.results.manifest import SHARD_STRIDE
-from couplet.settings.params import Codec
+from couplet.settings.schema.image import Codec
 
 SHARD_SIZE = SHARD_STRIDE
 
@@ -142,7 +142,7 @@ def _decode_as_listed(raw: Path, size: int, channels: int, codec: Codec, image: 
         ) from None
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
         raise UserError(
-            f"{path} changed since {paths.INVENTORY} was written: restore it, or run `couplet scan`"
+            f"{path} changed since {HERE.inventory} was written: restore it, or run `couplet scan`"
         )
     try:
         pixels, original = decode_bytes(content, size, channels)

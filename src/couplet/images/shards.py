@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from couplet.images.codec import FILES, decode_jpeg, shard_name
-from couplet.project import paths
 from couplet.project.errors import UserError
-from couplet.settings.params import Codec
+from couplet.project.project import HERE
+from couplet.settings.schema.image import Codec
 
 Shape = tuple[int, int, int]
 HEADER_BYTES = 4096  # more than the header of any .npy file of ours; it ends where it says
@@ -116,7 +116,7 @@ class _File:
             raise self.refused("is truncated or damaged") from None
         wanted = f"{np.dtype(dtype)} {shape}"
         if found != wanted:
-            raise self.refused(f"holds {found}, not {wanted} as {paths.MANIFEST.name} says")
+            raise self.refused(f"holds {found}, not {wanted} as {HERE.manifest.name} says")
         if self.length < start + np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize:
             raise self.refused("is truncated or damaged")
         return start

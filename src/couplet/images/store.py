@@ -15,10 +15,11 @@ import numpy as np
 
 from couplet.images.codec import FILES, shard_name, workers_wanted
 from couplet.images.shards import open_shard
-from couplet.project import paths
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record
-from couplet.results.manifest import SHARD_STRIDE, read_table, store_positions
+from couplet.project.project import HERE
+from couplet.results.manifest import SHARD_STRIDE, store_positions
+from couplet.results.tables import read_table
 
 __all__ = ["ImageStore", "shard_name"]
 
@@ -47,8 +48,8 @@ class ImageStore:
         UserError: a shard is missing, truncated, or of another shape than the tables beside it say.
     """
 
-    def __init__(self, folder: Path = paths.PREPARED) -> None:
-        labels, manifest = folder / paths.LABELS.name, folder / paths.MANIFEST.name
+    def __init__(self, folder: Path = HERE.prepared) -> None:
+        labels, manifest = folder / HERE.labels.name, folder / HERE.manifest.name
         layout = read_record(labels, image=dict)["image"]
         self.channels: int = layout.get("channels", 0)
         self.size: int = layout.get("store_size", 0)

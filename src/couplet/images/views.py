@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from couplet.settings.params import AugmentParams
+from couplet.settings.schema.augment import AugmentParams
 
 # Columns of the uniform draws. A kind of augmentation keeps its columns when another is switched on or off.
 ATTEMPTS = 10

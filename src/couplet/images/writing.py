@@ -12,7 +12,7 @@ from pathlib import Path
 from couplet.images.codec import FILES, array_header, index_file, shard_name
 from couplet.project.errors import UserError
 from couplet.project.files import naming, read_json, write_bytes, write_json
-from couplet.settings.params import Codec
+from couplet.settings.schema.image import Codec
 
 Size = tuple[int, int]
 Encoded = (

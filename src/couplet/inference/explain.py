@@ -1,4 +1,4 @@
-"""What a dual-branch dynamic GCN looked at: maps and label graphs of a few images, for the report."""
+"""What a fold's head looked at in a few images, for the report; only some heads can say."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.inference.fold import FoldModel
 from couplet.models.device import autocast
-from couplet.models.graph_heads import DualBranchDynamicGCN
 from couplet.models.predictor import normalisation
-from couplet.project import paths
 from couplet.results.manifest import Manifest
 from couplet.settings.params import Params
 
@@ -21,29 +19,29 @@ N_IMAGES = 6
 
 @torch.inference_mode()
 def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Explain up to N_IMAGES of the manifest's `rows` with one fold's model; no arrays for other heads.
+    """Explain up to N_IMAGES of the manifest's `rows` with one fold's model; no arrays if its head cannot.
 
     The images are those with the smallest hash of their id: the same in every run, whatever the model says of them.
 
     Returns:
         n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), labels_true (n, L) with NaN for unknown,
-        maps float16 (n, L, h, w) before the sigmoid, adjacency_main and adjacency_auxiliary (n, L, L) with targets in
-        rows and sources in columns, static_adjacency (L, L).
+        and the head's own arrays: those with a row per image in float16, others in float32.
     """
-    if params.model.head != "db_dgcn" or not len(rows):
-        return {}
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
+    if not len(rows):
+        return {}
     predictor = model.predictor
-    head, device = predictor.head, next(predictor.parameters()).device
-    if not isinstance(head, DualBranchDynamicGCN):
-        raise TypeError(f"model.head is db_dgcn, but fold {model.fold} has {type(head).__name__}")
-    images = ImageStore(paths.PREPARED).read(manifest.positions[rows])
+    device = next(predictor.parameters()).device
+    images = ImageStore(manifest.project.prepared).read(manifest.positions[rows])
     view = evaluation_view(
         torch.from_numpy(images).to(device), params.image.size, *normalisation(predictor.backbone)
     )
     with autocast(device, model.precision):
         features = predictor.backbone(view.contiguous(memory_format=torch.channels_last))
-    logits, explanation = head(features, return_explanation=True)
+    explained = predictor.head.explain(features)
+    if explained is None:
+        return {}
+    logits, arrays = explained
     if predictor.refiner is not None:
         logits = predictor.refiner(logits)
 
@@ -54,8 +52,7 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         "image": images,
         "probabilities": array(logits.sigmoid(), np.float32),
         "labels_true": manifest.truth[rows],
-        "maps": array(explanation.maps, np.float16),
-        "adjacency_main": array(explanation.adjacency_main, np.float16),
-        "adjacency_auxiliary": array(explanation.adjacency_auxiliary, np.float16),
-        "static_adjacency": array(head.static_adjacency, np.float32),
+    } | {
+        name: array(tensor, np.float16 if len(tensor) == len(rows) and tensor.dim() > 2 else np.float32)
+        for name, tensor in arrays.items()
     }

@@ -11,9 +11,9 @@ from couplet.images.store import ImageStore
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import resolve_device, resolve_precision
 from couplet.models.predictor import Predictor, load_predictor
-from couplet.project import paths
-from couplet.project.files import read_record
-from couplet.results.manifest import Manifest, refuse_not_finite
+from couplet.results.manifest import Manifest
+from couplet.results.model_record import read_model_record
+from couplet.results.predictions import refuse_not_finite
 from couplet.settings.params import Params
 
 
@@ -36,8 +36,8 @@ def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
         UserError: the model is missing, damaged or of another label set.
     """
     device = resolve_device(params.train.device, params.train.arithmetic)
-    predictor = load_predictor(paths.model_dir(fold), manifest.labels)
-    precision = read_record(paths.model_dir(fold) / "config.json", precision=str)["precision"]
+    predictor = load_predictor(manifest.project.model(fold), manifest.labels)
+    precision = read_model_record(manifest.project.model(fold)).precision
     predictor.to(device).to(memory_format=torch.channels_last)
     return FoldModel(fold, predictor, resolve_precision(precision, device))
 
@@ -52,7 +52,7 @@ def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         return np.zeros((0, len(manifest.labels)))
     probabilities = predict_probabilities(
         model.predictor,
-        ImageStore(paths.PREPARED),
+        ImageStore(manifest.project.prepared),
         manifest.positions[rows],
         size=params.image.size,
         batch_size=params.inference.batch_size,
@@ -60,5 +60,7 @@ def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         precision=model.precision,
         description=f"model of fold {model.fold}, {what}",
     )
-    refuse_not_finite(str(paths.model_dir(model.fold)), manifest.ids[rows], manifest.labels, probabilities)
+    refuse_not_finite(
+        str(manifest.project.model(model.fold)), manifest.ids[rows], manifest.labels, probabilities
+    )
     return probabilities.astype(np.float64)

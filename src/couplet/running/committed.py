@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from couplet.project import paths
+from couplet.project.project import HERE
 from couplet.running.arithmetic import lacks_avx2, processor
 from couplet.settings.params import Params, load_params
 
@@ -84,5 +84,5 @@ def _versions() -> list[tuple[str, str, str]]:
 
 def committed() -> str:
     """What `couplet committed` prints: of metrics, plots and dvc.lock."""
-    said = compared_with_commit(load_params(), paths.DVC_LOCK)
+    said = compared_with_commit(load_params(), HERE.dvc_lock)
     return said or "this is no git checkout with a commit, so there is nothing to compare with"

@@ -39,7 +39,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     Its name is the stage's, for what it reads in dvc.yaml.
     """
     from couplet.project.console import stage
-    from couplet.running.scratch import refuse_changed_inputs
+    from couplet.running.provenance import refuse_changed_inputs
 
     checked = stage(refuse_changed_inputs(function))
 

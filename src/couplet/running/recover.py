@@ -16,25 +16,25 @@ import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
-from couplet.project import paths
 from couplet.project.console import say
 from couplet.project.files import write_bytes
+from couplet.project.project import HERE
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def recover() -> None:
     """Restore a broken dvc.lock from the last commit, and remove a broken or left-over rwlock."""
-    if paths.DVC_LOCK.exists() and not _lock_is_whole():
+    if HERE.dvc_lock.exists() and not _lock_is_whole():
         committed = subprocess.run(
-            ["git", "show", f"HEAD:./{paths.DVC_LOCK}"], capture_output=True, check=False
+            ["git", "show", f"HEAD:./{HERE.dvc_lock}"], capture_output=True, check=False
         )
         if committed.returncode == 0:
-            write_bytes(paths.DVC_LOCK, committed.stdout)
-            say(f"{paths.DVC_LOCK} was half-written: restored as it was committed")
+            write_bytes(HERE.dvc_lock, committed.stdout)
+            say(f"{HERE.dvc_lock} was half-written: restored as it was committed")
         else:
-            paths.DVC_LOCK.unlink()
-            say(f"{paths.DVC_LOCK} was half-written and was never committed: removed")
+            HERE.dvc_lock.unlink()
+            say(f"{HERE.dvc_lock} was half-written and was never committed: removed")
     if RWLOCK.exists() and not _rwlock_is_in_use():
         RWLOCK.unlink()
         say(f"{RWLOCK} was left behind by a DVC that is gone: removed")
@@ -43,7 +43,7 @@ def recover() -> None:
 
 def _lock_is_whole() -> bool:
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(paths.DVC_LOCK.read_text(encoding="utf-8")))
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(HERE.dvc_lock.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError, Invalid):
         return False
     return True

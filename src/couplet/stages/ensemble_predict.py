@@ -7,36 +7,36 @@ import pandas as pd
 
 from couplet.evaluation.metrics import all_scores
 from couplet.inference.ensemble import mean_over_folds
-from couplet.project import paths
 from couplet.project.console import say
 from couplet.project.files import write_csv, write_json
-from couplet.results.manifest import (
-    PROBABILITY,
-    Manifest,
-    read_folds,
-    read_manifest,
-    read_predictions,
-    read_table,
-    write_predictions,
-)
+from couplet.project.project import Project
+from couplet.results.folds import read_folds
+from couplet.results.manifest import Manifest, read_manifest
+from couplet.results.predictions import PROBABILITY, gather_folds, read_predictions, write_predictions
+from couplet.results.tables import read_table
 from couplet.running.stale import refuse_stale_folds
 from couplet.settings.params import load_params
 
 
 def ensemble_predict() -> None:
     """Average the folds' probabilities on the test part and score the ensemble."""
-    params = load_params()
-    refuse_stale_folds(params.split.folds)
-    manifest = read_manifest()
+    project = Project()
+    params = load_params(project.params)
+    refuse_stale_folds(params.split.folds, project)
+    manifest = read_manifest(project)
     folds = read_folds(manifest)
-    oof_rows, oof = out_of_fold(manifest, folds, params.split.folds)
+    held_out = [(fold, np.flatnonzero(folds == str(fold))) for fold in params.split.folds]
+    oof_rows, oof = gather_folds(
+        (rows, read_predictions(project.fold_predictions(fold), manifest.labels, manifest.ids[rows]))
+        for fold, rows in held_out
+    )
     scores = {"oof": all_scores(manifest.truth[oof_rows], oof, manifest.labels)}
 
     test_rows = np.flatnonzero(folds == "test")
     test_ids = manifest.ids[test_rows]
     ensemble = mean_over_folds(
         [
-            read_predictions(paths.fold_test_predictions(fold), manifest.labels, test_ids)
+            read_predictions(project.test_predictions(fold), manifest.labels, test_ids)
             for fold in params.split.folds
         ]
     )
@@ -44,22 +44,11 @@ def ensemble_predict() -> None:
         scores["test"] = all_scores(manifest.truth[test_rows], ensemble, manifest.labels)
     submitted = submission(manifest, test_ids, ensemble, oof)
 
-    write_predictions(paths.ENSEMBLE / "test.csv", test_ids, manifest.labels, ensemble)
-    write_csv(paths.ENSEMBLE / "submission.csv", submitted, PROBABILITY)
-    write_json(paths.ENSEMBLE_METRICS, scores)
+    write_predictions(project.ensemble / "test.csv", test_ids, manifest.labels, ensemble)
+    write_csv(project.ensemble / "submission.csv", submitted, PROBABILITY)
+    write_json(project.ensemble_metrics, scores)
     for part, values in scores.items():
         say(f"ensemble, {part}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
-
-
-def out_of_fold(manifest: Manifest, folds: np.ndarray, wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n,) of all validated images and their out-of-fold probabilities (n, L), in manifest order."""
-    rows = [np.flatnonzero(folds == str(fold)) for fold in wanted]
-    parts = [
-        read_predictions(paths.fold_predictions(fold), manifest.labels, manifest.ids[fold_rows])
-        for fold, fold_rows in zip(wanted, rows, strict=True)
-    ]
-    order = np.argsort(np.concatenate(rows))
-    return np.concatenate(rows)[order], np.concatenate(parts)[order]
 
 
 def submission(
@@ -70,8 +59,9 @@ def submission(
     A quarantined test image must have a row too: it gets each label's mean out-of-fold probability, which is
     what is known of an image that nobody can see. The number of such rows is printed and in the report.
     """
-    columns = tuple(read_table(paths.SUBMISSION_ROWS, required=("image_id",)).columns)
-    wanted = read_table(paths.SUBMISSION_ROWS, columns)
+    path = manifest.project.submission_rows
+    columns = tuple(read_table(path, required=("image_id",)).columns)
+    wanted = read_table(path, columns)
     if wanted.empty:  # the test part was split off after prepare: the data set itself has no submission
         wanted = pd.DataFrame({"image_id": test_ids})
     id_column = wanted.columns[0]

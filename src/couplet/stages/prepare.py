@@ -14,11 +14,11 @@ from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.datasets.tables import resolve_unknown
 from couplet.images.packing import SHARD_SIZE, Outcome, Packing, RawImage
-from couplet.project import paths
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json
-from couplet.running.scratch import workspace
+from couplet.project.project import HERE, Project
+from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
 
 QUARANTINE = ["image_id", "part", "path", "reason"]
@@ -32,44 +32,45 @@ def prepare() -> None:
         UserError: the raw data is not what data/inventory.json says, its labels are wrong, or more of its
             images than data.max_unreadable allows cannot be read.
     """
-    params = load_params()
+    project = Project()
+    params = load_params(project.params)
     source, image = params.data.source, params.image
-    raw = raw_folder(source)
-    dataset, images = read_raw(raw, params)
+    raw = raw_folder(source, project)
+    dataset, images = read_raw(raw, params, project)
     table = dataset.table.drop(columns="row")
     notes = "".join(f", {name.replace('_', ' ')}: {count}" for name, count in dataset.notes.items())
     say(f"{source}: {len(table)} images, {len(dataset.labels)} labels{notes}")
 
-    with workspace("prepare", f"{source}-{image.store_size}x{image.channels}") as scratch:
+    with workspace("prepare", f"{source}-{image.store_size}x{image.channels}", project) as scratch:
         packing = Packing(raw, images, scratch, image.store_size, image.channels, SHARD_SIZE, image.codec)
         outcomes = list(progress(packing.run(), "decoding", len(table)))
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
         readable = table["reason"] == ""
-        refuse_unreadable(table, readable, params.data.max_unreadable)
+        refuse_unreadable(table, readable, params.data.max_unreadable, project.scratch)
 
-        if own_settings(load_params()) != own_settings(params):
+        if own_settings(load_params(project.params)) != own_settings(params):
             raise UserError(
-                f"{paths.PARAMS} changed while prepare ran, so nothing was written: run `dvc repro` again"
+                f"{project.params} changed while prepare ran, so nothing was written: run `dvc repro` again"
             )
 
         # Put together beside its place, so that data/prepared is there whole or not at all.
-        unfinished = paths.PREPARED.with_name("prepared.unfinished")
+        unfinished = project.prepared.with_name("prepared.unfinished")
         remove(unfinished)
         packing.link_into(unfinished)
         write_tables(unfinished, table, readable, dataset, params)
-        remove(paths.PREPARED)
-        unfinished.rename(paths.PREPARED)
+        remove(project.prepared)
+        unfinished.rename(project.prepared)
         packing.forget_others()
-    say(f"{paths.PREPARED}: {readable.sum()} images of {image.store_size} x {image.store_size}")
+    say(f"{project.prepared}: {readable.sum()} images of {image.store_size} x {image.store_size}")
 
 
-def read_raw(raw: Path, params: Params) -> tuple[Dataset, list[RawImage]]:
+def read_raw(raw: Path, params: Params, project: Project) -> tuple[Dataset, list[RawImage]]:
     """The data set, sorted by image_id and with unknown labels resolved, and what the inventory has of its images.
 
     What is only needed to get there (the inventory, the tables as they were read) ends here.
     """
     data = params.data
-    inventory = load_inventory(data.source, raw)
+    inventory = load_inventory(data.source, raw, project)
     inventory.check(raw)
     dataset = read_dataset(data.source, raw, data.source_args)
     table = resolve_unknown(dataset.table, dataset.labels, data.uncertain, data.unmentioned)
@@ -98,7 +99,7 @@ def unlisted_images(table: DataFrame, inventory: Inventory) -> int:
     return int((images & ~files.isin(table["path"])).sum())
 
 
-def refuse_unreadable(table: DataFrame, readable: pd.Series, max_unreadable: float) -> None:
+def refuse_unreadable(table: DataFrame, readable: pd.Series, max_unreadable: float, scratch: Path) -> None:
     """Say which images go to quarantine.
 
     Raises:
@@ -116,7 +117,7 @@ def refuse_unreadable(table: DataFrame, readable: pd.Series, max_unreadable: flo
         limit = "no training image is left"
     elif len(bad) <= allowed:
         return say(f"quarantine: {summary}: {first}")
-    listing = paths.scratch_root() / "prepare" / "quarantine.csv"
+    listing = scratch / "prepare" / "quarantine.csv"
     write_csv(listing, bad)
     raise UserError(
         f"{summary} and {limit}: {first} (all of them, with reasons: {listing}): replace them or take them out "
@@ -131,14 +132,14 @@ def write_tables(
     about = [name for name in META if name not in ("path", "row")]
     manifest = table.loc[readable, [*about, "width", "height", "shard", "row", *dataset.labels]]
     manifest = manifest.astype(dict.fromkeys(dataset.labels, "Int8"))  # 0, 1 or an empty cell
-    write_csv(folder / paths.MANIFEST.name, manifest)
-    write_csv(folder / paths.QUARANTINE.name, table.loc[~readable, QUARANTINE])
+    write_csv(folder / HERE.manifest.name, manifest)
+    write_csv(folder / HERE.quarantine.name, table.loc[~readable, QUARANTINE])
 
     is_test = table["part"] == "test"
     wanted = table["image_id"][is_test].tolist() if dataset.submission is None else dataset.submission
     rows = DataFrame({"submission": wanted, "image_id": wanted})
     rows = rows.rename(columns={"submission": dataset.submission_id or "image_id"})
-    write_csv(folder / paths.SUBMISSION_ROWS.name, rows)
+    write_csv(folder / HERE.submission_rows.name, rows)
 
     image = {
         "store_size": params.image.store_size,
@@ -155,7 +156,7 @@ def write_tables(
         "notes": dataset.notes,
         "test_labelled": bool(table.loc[is_test, dataset.labels].notna().to_numpy().any()),
     }
-    write_json(folder / paths.LABELS.name, content)
+    write_json(folder / HERE.labels.name, content)
 
 
 def remove(folder: Path) -> None:

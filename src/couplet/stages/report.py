@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from couplet.project import paths
 from couplet.project.console import say
 from couplet.project.files import write_bytes, write_csv, write_text
+from couplet.project.project import Project
 from couplet.running.committed import compared_with_commit
 
 if TYPE_CHECKING:
-    from couplet.reporting.inputs import Run
+    from couplet.results.run import Run
 
 
 def report() -> None:
@@ -21,25 +21,26 @@ def report() -> None:
     # Matplotlib and Jinja take a second to import: only when the page is drawn.
     from couplet.reporting.explanations import read_explanations
     from couplet.reporting.gallery import draw
-    from couplet.reporting.inputs import read_run
     from couplet.reporting.page import render
+    from couplet.results.run import read_run
 
-    run = read_run()
-    explanations = read_explanations(run.labels)
+    project = Project()
+    run = read_run(project)
+    explanations = read_explanations(run.labels, project)
     gallery = draw(run)
     html = render(run, gallery, explanations)
 
     pictures = [*gallery.pictures, *(explanations or [])]
     for picture in pictures:
-        write_bytes(paths.FIGURES / f"{picture.name}.png", picture.png)
-    for old in set(paths.FIGURES.glob("*.png")) - {paths.FIGURES / f"{p.name}.png" for p in pictures}:
+        write_bytes(project.figures / f"{picture.name}.png", picture.png)
+    for old in set(project.figures.glob("*.png")) - {project.figures / f"{p.name}.png" for p in pictures}:
         old.unlink()
-    write_csv(paths.COUPLINGS_PLOT, couplings_table(run), float_format="%.6f")
-    write_text(paths.REPORT, html)
+    write_csv(project.couplings_plot, couplings_table(run), float_format="%.6f")
+    write_text(project.report, html)
     compared = compared_with_commit(run.params)
     if compared is not None:
         say(compared)
-    say(f"report: {paths.REPORT} ({len(html) / 1e6:.1f} MB), {len(pictures)} figures in {paths.FIGURES}")
+    say(f"report: {project.report} ({len(html) / 1e6:.1f} MB), {len(pictures)} figures in {project.figures}")
 
 
 def couplings_table(run: Run) -> pd.DataFrame:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from couplet.project import paths
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.project.files import read_json, write_csv, write_json
+from couplet.project.files import write_csv, write_json
+from couplet.project.project import Project
+from couplet.results.folds import write_folds
 from couplet.results.manifest import Manifest, read_manifest
-from couplet.settings.params import SplitParams, load_params
+from couplet.settings.params import load_params
+from couplet.settings.schema.split import SplitParams
 from couplet.splits.fallback import GROUPED, stratified_folds
 from couplet.splits.mis import stratified_group_parts
 from couplet.splits.quality import (
@@ -23,7 +25,7 @@ from couplet.splits.quality import (
 def split_mis() -> None:
     """Write the fold of every image: a number, `test`, or `train` (never held out, with split.holdout)."""
     params = load_params()
-    manifest = read_manifest()
+    manifest = read_manifest(Project())
     groups = groups_to_keep_together(manifest, params.split)
     fold = choose_test_part(manifest, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
@@ -33,9 +35,9 @@ def split_mis() -> None:
             f"{metrics['patients_in_two_folds']} patients are in two folds: nothing was written"
         )
 
-    write_csv(paths.FOLDS, pd.DataFrame({"image_id": manifest.ids, "fold": fold}))
-    write_json(paths.SPLIT_METRICS, metrics)
-    write_csv(paths.SPLIT_PLOT, positives_per_part(fold, manifest), float_format="%.6f")
+    write_folds(manifest, fold)
+    write_json(manifest.project.split_metrics, metrics)
+    write_csv(manifest.project.split_plot, positives_per_part(fold, manifest), float_format="%.6f")
     parts, counts = np.unique(fold, return_counts=True)
     say(
         f"split by {splitter}: "
@@ -57,7 +59,7 @@ def groups_to_keep_together(manifest: Manifest, split: SplitParams) -> np.ndarra
     blank = np.flatnonzero((patients == "") & (manifest.table["part"].to_numpy() != "test"))
     if len(blank):
         raise UserError(
-            f"{paths.MANIFEST}: {len(blank)} of {len(patients)} images have no patient_id (first: "
+            f"{manifest.project.manifest}: {len(blank)} of {len(patients)} images have no patient_id (first: "
             f"{manifest.ids[blank[0]]}): name their patients, or set split.group_by: none"
         )
     return patients
@@ -75,8 +77,8 @@ def choose_test_part(manifest: Manifest, split: SplitParams, seed: int) -> np.nd
     test = manifest.table["part"].to_numpy() == "test"
     if not (np.isfinite(manifest.truth) & ~test[:, None]).any():
         raise UserError(
-            f"{paths.MANIFEST}: none of its {(~test).sum()} train images has a label: check the label table, "
-            "data.uncertain and data.unmentioned"
+            f"{manifest.project.manifest}: none of its {(~test).sum()} train images has a label: check the label "
+            "table, data.uncertain and data.unmentioned"
         )
     if not test.any() and split.test_fraction > 0:
         shares = [split.test_fraction, 1 - split.test_fraction]
@@ -136,9 +138,7 @@ def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> dict[s
     patients = manifest.table["patient_id"].to_numpy()
     rest = fold != "test"
     # An image without a patient stands for one of its own: then nobody knows who is in two folds.
-    known = bool((patients != "").all()) and "images_without_patient" not in read_json(paths.LABELS).get(
-        "notes", {}
-    )
+    known = bool((patients != "").all()) and "images_without_patient" not in manifest.notes
     return {
         "n_images": len(fold),
         "n_test_images": int((~rest).sum()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -19,33 +20,37 @@ from couplet.models.device import (
     resolve_device,
     resolve_precision,
 )
-from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import build_predictor, save_predictor
-from couplet.project import paths
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.project.files import write_csv, write_json
-from couplet.results.manifest import Manifest, read_folds, read_manifest
+from couplet.project.files import write_csv
+from couplet.project.project import Project
+from couplet.results.folds import read_folds
+from couplet.results.manifest import Manifest, read_manifest
+from couplet.results.model_record import ModelRecord, write_model_record
 from couplet.running.arithmetic import processor
-from couplet.running.scratch import Provenance, stage_provenance, workspace
+from couplet.running.provenance import Provenance, stage_provenance
+from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
 from couplet.training.loop import FoldData, Trainer
+from couplet.training.phases import train_in_phases
 
 
 def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held out for validation")]) -> None:
     """Train one fold; go on where a killed run stopped."""
-    params = load_params()
+    project = Project()
+    params = load_params(project.params)
     params.split.refuse_unknown(fold)
     fix_torch(params.train.threads)
     keep_freed_memory()
     device = resolve_device(params.train.device, params.train.arithmetic)
     precision = resolve_precision(params.train.precision, device, params.train.arithmetic)
     arithmetic = arithmetic_record(device.type)
-    provenance = stage_provenance("train_fold", params)
-    manifest = read_manifest()
+    provenance = stage_provenance("train_fold", params, project)
+    manifest = read_manifest(project)
     data = fold_data(manifest, read_folds(manifest), fold)
     predictor = build_predictor(
-        params, manifest.labels, (params.seed, fold), cooccurrence_adjacency(data.train_labels)
+        params, manifest.labels, (params.seed, fold), data.train_truth, weights_folder=project.weights
     )
     predictor.to(device).to(memory_format=torch.channels_last)
     key = provenance.key(
@@ -61,15 +66,16 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         f"fold {fold}: {len(data.train_ids)} images to train on, {len(data.val_positions)} to validate, "
         f"{device.type} in {precision}, {arithmetic['name']} arithmetic"
     )
-    with workspace("train_fold", key) as folder:
-        trainer = Trainer(predictor, params, fold, data, precision)
-        trainer.run(folder)
-        if provenance.differs_from(stage_provenance("train_fold", load_params())):
+    with workspace("train_fold", key, project) as folder:
+        trainer = train_in_phases(
+            predictor, lambda ready: Trainer(ready, params, fold, data, precision), folder
+        )
+        if provenance.differs_from(stage_provenance("train_fold", load_params(project.params), project)):
             raise UserError(
                 f"params.yaml, the data or the code changed while fold {fold} was training, so nothing was "
                 "written: undo the change and run `dvc repro` again to take over the finished run"
             )
-        save_run(trainer, manifest.labels, provenance)
+        save_run(project.model(fold), trainer, manifest.labels, provenance)
 
 
 def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
@@ -79,27 +85,26 @@ def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
     for name, rows in (("trains", train), ("validates", val)):
         if not rows.any():
             raise UserError(
-                f"fold {fold} {name} on no image: {paths.FOLDS} has none; run `dvc repro split_mis`"
+                f"fold {fold} {name} on no image: {manifest.project.folds} has none; run `dvc repro split_mis`"
             )
     return FoldData(
-        store=ImageStore(paths.PREPARED),
+        store=ImageStore(manifest.project.prepared),
         train_ids=list(manifest.ids[train]),
         train_positions=manifest.positions[train],
-        train_labels=manifest.truth[train],
+        train_truth=manifest.truth[train],
         val_positions=manifest.positions[val],
-        val_labels=manifest.truth[val],
+        val_truth=manifest.truth[val],
     )
 
 
-def save_run(trainer: Trainer, labels: list[str], provenance: Provenance) -> None:
+def save_run(folder: Path, trainer: Trainer, labels: list[str], provenance: Provenance) -> None:
     """Write the best epoch's weights, the couplings, the history and what they follow from."""
-    folder, state, predictor = paths.model_dir(trainer.fold), trainer.progress, trainer.predictor
-    predictor.load_state_dict(trainer.best)
+    state, predictor = trainer.progress, trainer.predictor
     folder.mkdir(parents=True, exist_ok=True)
     save_predictor(folder / "predictor.safetensors", predictor)
     write_csv(folder / "couplings.csv", couplings_table(trainer, labels), float_format="%.8f")
     write_csv(folder / "history.csv", pd.DataFrame(state.history), float_format="%.8g")
-    write_json(folder / "config.json", run_config(trainer, labels, provenance))
+    write_model_record(folder, model_record(trainer, labels, provenance))
 
 
 def couplings_table(trainer: Trainer, labels: list[str]) -> pd.DataFrame:
@@ -111,27 +116,27 @@ def couplings_table(trainer: Trainer, labels: list[str]) -> pd.DataFrame:
     return table
 
 
-def run_config(trainer: Trainer, labels: list[str], provenance: Provenance) -> dict[str, object]:
+def model_record(trainer: Trainer, labels: list[str], provenance: Provenance) -> ModelRecord:
     """What evaluate_fold needs to rebuild the predictor, and what the report compares between folds."""
     state = trainer.progress
-    return {
-        "fold": trainer.fold,
-        "labels": labels,
-        "best_epoch": state.best_epoch + 1,
-        "val_auc_macro": round(state.best_auc, 6),
-        "epochs_run": len(state.history),
-        "steps": state.steps,
-        "skipped_batches": state.skipped,
-        "n_parameters": sum(parameter.numel() for parameter in trainer.predictor.parameters()),
-        "device": trainer.device.type,
-        "precision": trainer.precision,
-        "arithmetic": arithmetic_record(trainer.device.type),
-        "params": trained_params(trainer.params),
-        "data": provenance.data,
-        "code": provenance.code,
-        "weights": trainer.predictor.backbone.weights,
-        "versions": versions(),
-    }
+    return ModelRecord(
+        fold=trainer.fold,
+        labels=labels,
+        best_epoch=state.best_epoch + 1,
+        val_auc_macro=round(state.best_auc, 6),
+        epochs_run=len(state.history),
+        steps=state.steps,
+        skipped_batches=state.skipped,
+        n_parameters=sum(parameter.numel() for parameter in trainer.predictor.parameters()),
+        device=trainer.device.type,
+        precision=trainer.precision,
+        arithmetic=arithmetic_record(trainer.device.type),
+        params=trained_params(trainer.params),
+        data=provenance.data,
+        code=provenance.code,
+        weights=trainer.predictor.backbone.weights,
+        versions=versions(),
+    )
 
 
 def versions() -> dict[str, str]:

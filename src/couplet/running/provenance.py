@@ -1,33 +1,24 @@
-"""Resumable work outside DVC and git, keyed by exactly what DVC invalidates a stage on.
-
-DVC deletes a stage's outputs before it runs, and `persist: true` would silently go on with a finished run of
-other settings. So a stage keeps unfinished work in `.scratch/<stage>/<key>/`, where the key covers the stage's
-own params, the md5 of its data as dvc.lock has them (DVC has just verified them: gigabytes are not hashed again)
-and its code. What starts with the same key may go on from what is there; anything else starts afresh.
-"""
+"""What a stage's result follows from: exactly what DVC invalidates the stage on, read from dvc.yaml and dvc.lock."""
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
-import os
+import re
 import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from couplet.project import paths
-from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.params import Params, flatten, load_params, read_yaml
+from couplet.project.project import HERE, Project
+from couplet.settings.params import Params, flatten, load_params
+from couplet.settings.yaml12 import read_yaml
 
-KEEP_DAYS = 14
 UNKNOWN = "unknown "
 LOCK_LOOKS, LOCK_REST = 20, 0.3  # seconds; three times what DVC takes to write the file
 
@@ -54,30 +45,36 @@ class Provenance:
         return (self.params, self.code, known(self.data)) != (other.params, other.code, known(other.data))
 
 
-def stage_provenance(stage: str, params: Params) -> Provenance:
+def stage_provenance(stage: str, params: Params, project: Project = HERE) -> Provenance:
     """Read from dvc.yaml and dvc.lock what DVC invalidates `stage` on.
 
     A stage that is run by hand, without the lock's entries for its data, gets a random entry instead: its work is
     then never mistaken for that of a run on known data.
     """
-    declared = _declared(stage)
-    recorded = _recorded_outputs()
+    declared = _declared(stage, params, project)
+    recorded = _recorded_outputs(project)
     data = {path: recorded.get(path) or f"{UNKNOWN}{secrets.token_hex(8)}" for path in _data(declared)}
-    return Provenance(_settings(declared, params), data, _code(declared))
+    return Provenance(_settings(declared, params, project), data, _code(declared, project))
 
 
-def _declared(stage: str) -> dict[str, Any]:
-    """The stage's entry in dvc.yaml."""
-    entry = read_yaml(paths.DVC_YAML)["stages"][stage]
-    content: dict[str, Any] = entry.get("do", entry)
+def _declared(stage: str, params: Params, project: Project) -> dict[str, Any]:
+    """The stage's entry in dvc.yaml, with settings in the place of names such as ${model.head}."""
+    entry = read_yaml(project.dvc_yaml)["stages"][stage]
+    content: dict[str, Any] = dict(entry.get("do", entry))
+    chosen = flatten(params.as_dict())
+
+    def filled(dependency: str) -> str:
+        return re.sub(r"\$\{([\w.]+)\}", lambda name: str(chosen.get(name[1], name[0])), dependency)
+
+    content["deps"] = [filled(dependency) for dependency in content["deps"]]
     return content
 
 
-def _settings(declared: dict[str, Any], params: Params) -> dict[str, Any]:
+def _settings(declared: dict[str, Any], params: Params, project: Project) -> dict[str, Any]:
     """The settings that a stage tracks, by their dotted names."""
     tracked = declared.get("params", [])
     wanted = [name for name in tracked if isinstance(name, str)]
-    whole = {paths.PARAMS.as_posix(): None} in tracked
+    whole = {HERE.params.as_posix(): None} in tracked
     return {
         key: value
         for key, value in flatten(params.as_dict()).items()
@@ -89,13 +86,14 @@ def _data(declared: dict[str, Any]) -> list[str]:
     return [path for path in declared["deps"] if path.startswith("data/")]
 
 
-def _code(declared: dict[str, Any]) -> str:
+def _code(declared: dict[str, Any], project: Project) -> str:
     """One digest of everything else that a stage depends on."""
     code = hashlib.sha256()
     for dependency in declared["deps"]:
         if not dependency.startswith("data/"):
-            for path in _code_files(Path(dependency)):
-                code.update(f"{path.as_posix()}\0".encode() + path.read_bytes() + b"\0")
+            for path in _code_files(project.root / dependency):
+                name = path.relative_to(project.root).as_posix()
+                code.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
     return code.hexdigest()[:20]
 
 
@@ -127,32 +125,33 @@ def refuse_changed_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _inputs(stage: str) -> dict[str, Any]:
     """What must not change while a stage runs: its params, its code, and the files (not folders) it reads."""
-    declared = _declared(stage)
+    params = load_params()
+    declared = _declared(stage, params, HERE)
     tables = [path for path in _data(declared) if Path(path).is_file()]
     hashes = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in tables}
-    return {**_settings(declared, load_params()), **hashes, "the code": _code(declared)}
+    return {**_settings(declared, params, HERE), **hashes, "the code": _code(declared, HERE)}
 
 
-def _recorded_outputs() -> dict[str, str]:
-    stages = _settled_lock().get("stages") or {}
+def _recorded_outputs(project: Project) -> dict[str, str]:
+    stages = _settled_lock(project).get("stages") or {}
     outs = [out for entry in stages.values() if entry for out in entry.get("outs") or []]
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
-def _settled_lock() -> dict[str, Any]:
+def _settled_lock(project: Project) -> dict[str, Any]:
     """Content of dvc.lock, {} if there is none.
 
     Another DVC (folds in parallel) rewrites it in place, and for a tenth of a second it is cut short or empty:
     it counts as whole once it has rested for LOCK_REST seconds.
     """
     for _ in range(LOCK_LOOKS):
-        if not paths.DVC_LOCK.exists():
+        if not project.dvc_lock.exists():
             return {}
-        if abs(time.time() - paths.DVC_LOCK.stat().st_mtime) > LOCK_REST:  # abs: clocks of hosts differ
+        if abs(time.time() - project.dvc_lock.stat().st_mtime) > LOCK_REST:  # abs: clocks of hosts differ
             with suppress(UserError):
-                return read_yaml(paths.DVC_LOCK)
+                return read_yaml(project.dvc_lock)
         time.sleep(LOCK_REST / 2)
-    raise UserError(f"{paths.DVC_LOCK} is damaged: run `couplet recover`, then `dvc repro`")
+    raise UserError(f"{project.dvc_lock} is damaged: run `couplet recover`, then `dvc repro`")
 
 
 def _code_files(path: Path) -> list[Path]:
@@ -160,56 +159,6 @@ def _code_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(
-            f"{paths.DVC_YAML} names {path} as a dependency, but it is not there: restore it from git"
+            f"{HERE.dvc_yaml} names {path} as a dependency, but it is not there: restore it from git"
         )
     return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".pyc")
-
-
-@contextmanager
-def workspace(stage: str, key: str) -> Iterator[Path]:
-    """A folder for one key, held by this process alone.
-
-    When DVC is killed and its stage lives on, a second stage process must wait for the first, not race it.
-    COUPLET_FRESH=1 empties the folder first (for `dvc repro -f`).
-    """
-    folder = paths.scratch_root() / stage / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{key}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{stage}: another process is at work on the same thing ({folder}): waiting for it to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.environ.get("COUPLET_FRESH") == "1":
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)
-        collect(folder.parent, keep=folder)
-        yield folder
-
-
-def collect(parent: Path, keep: Path | None = None, days: float = KEEP_DAYS) -> None:
-    """Remove work that nobody has touched for `days`.
-
-    By age and never at the end of a run: DVC has not taken over the outputs yet when the stage ends.
-    """
-    for folder in parent.iterdir():
-        if not folder.is_dir() or folder == keep or _newest(folder) > time.time() - days * 86400:
-            continue
-        with (parent / f"{folder.name}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _newest(folder: Path) -> float:
-    """When anything in `folder` was last written. A parallel fold renames and removes files meanwhile."""
-    times = []
-    for path in (folder, *folder.rglob("*")):
-        try:
-            times.append(path.stat().st_mtime)
-        except FileNotFoundError:
-            times.append(time.time())  # it was there a moment ago: somebody is at work here
-    return max(times)

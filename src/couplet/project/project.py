@@ -1,0 +1,202 @@
+"""Every path of the graph, once, below a root."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of the project; the current directory by default. Results are read from any root alike."""
+
+    root: Path = Path()
+
+    # --- settings and the graph -------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> Path:
+        """All settings."""
+        return self.root / "params.yaml"
+
+    @property
+    def presets(self) -> Path:
+        """Folder of the presets."""
+        return self.root / "presets"
+
+    @property
+    def dvc_yaml(self) -> Path:
+        """The graph."""
+        return self.root / "dvc.yaml"
+
+    @property
+    def dvc_lock(self) -> Path:
+        """What DVC has recorded of each stage's last run."""
+        return self.root / "dvc.lock"
+
+    # --- data -------------------------------------------------------------------------------------------------
+
+    @property
+    def inventory(self) -> Path:
+        """What stands for the raw data: number, size and digest of its files."""
+        return self.root / "data/inventory.json"
+
+    @property
+    def prepared(self) -> Path:
+        """The packed store and its tables."""
+        return self.root / "data/prepared"
+
+    @property
+    def manifest(self) -> Path:
+        """One row per readable image."""
+        return self.prepared / "manifest.csv"
+
+    @property
+    def labels(self) -> Path:
+        """Names of the labels, how images are stored, and counts of the data set's own rules."""
+        return self.prepared / "labels.json"
+
+    @property
+    def quarantine(self) -> Path:
+        """The images that cannot be read, and why."""
+        return self.prepared / "quarantine.csv"
+
+    @property
+    def submission_rows(self) -> Path:
+        """The rows of the data set's own submission."""
+        return self.prepared / "submission_rows.csv"
+
+    @property
+    def folds(self) -> Path:
+        """The fold of every image, or `test`."""
+        return self.root / "data/splits/folds.csv"
+
+    # --- results ----------------------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> Path:
+        """A folder per fold."""
+        return self.root / "data/models"
+
+    def model(self, fold: int | str) -> Path:
+        """Folder of one fold's predictor.safetensors, config.json, history.csv and couplings.csv."""
+        return self.models / f"fold_{fold}"
+
+    @property
+    def predictions(self) -> Path:
+        """All predictions. Folds have folders of their own: DVC collects several folds' files by their folder."""
+        return self.root / "data/predictions"
+
+    def fold_predictions(self, fold: int | str) -> Path:
+        """Out-of-fold probabilities of one fold."""
+        return self.predictions / f"folds/fold_{fold}.csv"
+
+    def test_predictions(self, fold: int | str) -> Path:
+        """Probabilities of the test part by one fold's model."""
+        return self.predictions / f"test/fold_{fold}.csv"
+
+    def explanations(self, fold: int | str) -> Path:
+        """What one fold's head looked at in a few images; without arrays where it explains nothing."""
+        return self.predictions / f"explanations/fold_{fold}.npz"
+
+    @property
+    def ensemble(self) -> Path:
+        """The mean over the folds of the test part, and the submission."""
+        return self.predictions / "ensemble"
+
+    @property
+    def metrics(self) -> Path:
+        """What `dvc metrics` shows."""
+        return self.root / "metrics"
+
+    @property
+    def split_metrics(self) -> Path:
+        """How even the folds are."""
+        return self.metrics / "split.json"
+
+    def fold_metrics(self, fold: int | str) -> Path:
+        """Metrics of one fold's out-of-fold probabilities."""
+        return self.metrics / f"fold_{fold}.json"
+
+    @property
+    def ensemble_metrics(self) -> Path:
+        """Metrics of all out-of-fold probabilities, and of the ensemble."""
+        return self.metrics / "ensemble.json"
+
+    @property
+    def plots(self) -> Path:
+        """What `dvc plots` shows, and the report."""
+        return self.root / "plots"
+
+    @property
+    def split_plot(self) -> Path:
+        """Share of positives per label and part."""
+        return self.plots / "split.csv"
+
+    def per_label(self, fold: int | str) -> Path:
+        """Per-label AUC and average precision of one fold."""
+        return self.plots / f"per_label/fold_{fold}.csv"
+
+    def history(self, fold: int | str) -> Path:
+        """Training history of one fold, where people and DVC plots read it."""
+        return self.plots / f"history/fold_{fold}.csv"
+
+    @property
+    def couplings_plot(self) -> Path:
+        """Couplings of all folds in long form."""
+        return self.plots / "couplings.csv"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.plots / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """The page's pictures."""
+        return self.plots / "figures"
+
+    # --- what is neither in git nor in DVC --------------------------------------------------------------------
+
+    @property
+    def main_checkout(self) -> Path:
+        """The checkout that owns raw data and unfinished work.
+
+        `dvc exp run --temp` and the queue work in `<main checkout>/.dvc/tmp/exps/<name>`; everywhere else it is
+        the root itself.
+        """
+        here = self.root.absolute()
+        for parent in here.parents:
+            if here.is_relative_to(parent / ".dvc" / "tmp" / "exps"):
+                return parent
+        return here
+
+    @property
+    def raw_root(self) -> Path:
+        """Folder of all raw data: the variable COUPLET_DATA_ROOT, else data/raw of the main checkout."""
+        override = os.environ.get("COUPLET_DATA_ROOT")
+        return Path(override) if override else self.main_checkout / "data" / "raw"
+
+    def raw(self, source: str) -> Path:
+        """Raw folder of one data set (a folder or a symbolic link)."""
+        return self.raw_root / source
+
+    def inventory_list(self, source: str) -> Path:
+        """The detailed inventory (path, size, md5), beside the raw folder, which may be read-only."""
+        return self.raw_root / f"{source}.inventory.csv"
+
+    @property
+    def weights(self) -> Path:
+        """Folder in which `model.pretrained: true` looks for <backbone>.safetensors before it asks the hub."""
+        return self.main_checkout / "data" / "weights"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of unfinished work: the variable COUPLET_SCRATCH, else .scratch of the main checkout."""
+        override = os.environ.get("COUPLET_SCRATCH")
+        return Path(override) if override else self.main_checkout / ".scratch"
+
+
+HERE = Project()
+"""The project in the current directory, whichever that is."""

@@ -1,0 +1,190 @@
+"""Everything the report reads, in one typed object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from couplet.evaluation.metrics import auc_per_label
+from couplet.project.errors import UserError
+from couplet.project.files import RESTORE, read_record
+from couplet.project.project import HERE, Project
+from couplet.results.folds import read_folds
+from couplet.results.manifest import Manifest, read_manifest
+from couplet.results.model_record import ModelRecord, read_model_record
+from couplet.results.predictions import gather_folds, read_predictions
+from couplet.results.refusals import refuse_mixed_folds, refuse_other_metrics, refuse_other_params
+from couplet.results.tables import numbers, read_table
+from couplet.running.stale import refuse_stale_folds
+from couplet.settings.params import Params, load_params
+from couplet.settings.presets import differences_from_preset, preset_names
+
+# What the report reads of each file, and of which kind it must be (`object`: may be null).
+SCORES: dict[str, type] = {"auc_macro": object, "top3": dict, "n_images": int, "labels_skipped": list}
+SPLIT: dict[str, type] = {
+    **dict.fromkeys(
+        ("n_patients", "patients_in_two_folds", "patients_in_train_and_test", "splitter"), object
+    ),
+    **dict.fromkeys(("label_distribution_deviation", "label_pair_distribution_deviation"), object),
+    "n_images": int,
+}
+HISTORY = ("epoch", "train_loss", "val_auc_macro", "lr", "mean_abs_coupling")
+QUARANTINE = ("image_id", "part", "path", "reason")
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """One fold: its model's record, its out-of-fold predictions and their metrics."""
+
+    fold: int
+    record: ModelRecord
+    metrics: dict[str, Any]
+    auc: np.ndarray  # (L,) per label, NaN where undefined
+    history: pd.DataFrame  # one row per epoch
+    couplings: np.ndarray | None  # (L, L), rows sources, columns targets; None without a refiner
+    rows: np.ndarray  # (n_k,) positions in the manifest
+    probabilities: np.ndarray  # (n_k, L), of these rows
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the whole pipeline, as its files describe it. N images, L labels, K folds."""
+
+    params: Params
+    params_text: str
+    differences: list[tuple[str, Any, Any]] | None  # key, the preset's value, ours; None: no such preset
+    manifest: Manifest
+    fold_of: np.ndarray  # (N,) text: "0" ... "test", or "train" with split.holdout
+    quarantine: pd.DataFrame
+    notes: dict[str, int]  # what the data set's own rules count, for example images without annotations
+    split: dict[str, Any]  # metrics/split.json
+    folds: list[FoldRun]
+    oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
+    oof_probabilities: np.ndarray  # (n, L), each by the one model that was not trained on the image
+    ensemble: dict[str, Any]  # metrics/ensemble.json
+    test_rows: np.ndarray  # (m,) positions in the manifest
+    test_by_fold: np.ndarray  # (K, m, L)
+    test_probabilities: np.ndarray  # (m, L), mean over the folds
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the L labels."""
+        return self.manifest.labels
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(N, L): 0, 1 or NaN."""
+        return self.manifest.truth
+
+    @property
+    def patients(self) -> np.ndarray:
+        """(N,) patient of each image; an image without one stands for itself."""
+        named = self.manifest.table["patient_id"].to_numpy(dtype=str)
+        return np.where(named == "", self.manifest.ids.astype(str), named)
+
+    @property
+    def mean_couplings(self) -> np.ndarray | None:
+        """(L, L) mean over the folds of the masked matrix A; None without a refiner."""
+        matrices = [fold.couplings for fold in self.folds if fold.couplings is not None]
+        return np.mean(matrices, axis=0) if matrices else None
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test part that every fold has predicted."""
+        return len(self.test_rows) > 0
+
+    @property
+    def test_labelled(self) -> bool:
+        """Whether any label of the test part is known."""
+        return bool(np.isfinite(self.truth[self.test_rows]).any())
+
+
+def read_run(project: Project = HERE) -> Run:
+    """Read a project's files.
+
+    Raises:
+        UserError: a file is missing or does not fit the others; a fold is left over from another run; the
+            folds' records differ in settings, data, code or labels; params.yaml is not what the folds were
+            trained with; the metrics are not of these predictions.
+    """
+    params = load_params(project.params)
+    refuse_stale_folds(params.split.folds, project)
+    manifest = read_manifest(project)
+    fold_of = read_folds(manifest)
+    folds = [_read_fold(fold, manifest, fold_of) for fold in params.split.folds]
+    refuse_mixed_folds({fold.fold: fold.record for fold in folds}, project)
+    refuse_other_params(params, folds[0].record, project)
+    oof_rows, oof_probabilities = gather_folds((fold.rows, fold.probabilities) for fold in folds)
+    test_rows = np.flatnonzero(fold_of == "test")
+    files = [project.test_predictions(fold) for fold in params.split.folds]
+    *by_fold, mean = [
+        read_predictions(path, manifest.labels, manifest.ids[test_rows])
+        if len(test_rows)
+        else np.zeros((0, len(manifest.labels)))
+        for path in (*files, project.ensemble / "test.csv")
+    ]
+    run = Run(
+        params=params,
+        params_text=project.params.read_text(encoding="utf-8"),
+        differences=differences_from_preset(params, project)
+        if params.preset in preset_names(project)
+        else None,
+        manifest=manifest,
+        fold_of=fold_of,
+        quarantine=read_table(project.quarantine, QUARANTINE, QUARANTINE),
+        notes=manifest.notes,
+        split=read_record(project.split_metrics, **SPLIT),
+        folds=folds,
+        oof_rows=oof_rows,
+        oof_probabilities=oof_probabilities,
+        ensemble=_read_ensemble(project),
+        test_rows=test_rows,
+        test_by_fold=np.stack(by_fold),
+        test_probabilities=mean,
+    )
+    refuse_other_metrics(run)
+    return run
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+def _read_fold(fold: int, manifest: Manifest, fold_of: np.ndarray) -> FoldRun:
+    project = manifest.project
+    folder = project.model(fold)
+    record = read_model_record(folder)
+    if record.labels != manifest.labels:
+        raise UserError(f"{folder}/config.json has other labels than {project.labels}: run `dvc repro`")
+    rows = np.flatnonzero(fold_of == str(fold))
+    probabilities = read_predictions(project.fold_predictions(fold), manifest.labels, manifest.ids[rows])
+    return FoldRun(
+        fold=fold,
+        record=record,
+        metrics=read_record(project.fold_metrics(fold), **SCORES),
+        auc=auc_per_label(manifest.truth[rows], probabilities),
+        history=read_table(folder / "history.csv", (), HISTORY).apply(pd.to_numeric, errors="coerce"),
+        couplings=_read_couplings(fold, manifest),
+        rows=rows,
+        probabilities=probabilities,
+    )
+
+
+def _read_couplings(fold: int, manifest: Manifest) -> np.ndarray | None:
+    project, labels = manifest.project, manifest.labels
+    path = project.model(fold) / "couplings.csv"
+    table = read_table(path, ("source",))
+    if list(table.columns) != ["source", *labels] or list(table["source"]) not in ([], labels):
+        raise UserError(f"{path} has other labels than {project.labels}: run `dvc repro`")
+    return numbers(table[labels], path) if len(table) else None
+
+
+def _read_ensemble(project: Project) -> dict[str, Any]:
+    content = read_record(project.ensemble_metrics, oof=dict)
+    for part, scores in content.items():
+        for key, kind in SCORES.items():
+            if part not in ("oof", "test") or not isinstance(scores.get(key), kind):
+                raise UserError(f"{project.ensemble_metrics}: {part}.{key} is missing or not ours: {RESTORE}")
+    return content
