@@ -1,5 +1,7 @@
 """python -m benchmarks [NAME ...] [--tiny]: run benchmarks, one process each, and write benchmarks/RESULTS.md.
 
+Without a name all of them run but the studies, which have answered their question.
+
 What a benchmark found is kept in benchmarks/results/<name>.json, so that one can be run again alone, or on another
 machine, and the page still shows all.
 """
@@ -25,17 +27,29 @@ NAMES = (
     "training_epoch",
     "prepare",
     "codec",
+    "codec_auc",
     "splitting",
+    "splitting_1m",
     "metrics",
     "pipeline",
     "growth",
     "gpu",
+)
+# They have answered their question: their results stay on the page, and they run when they are named.
+STUDIES = ("training_epoch", "codec_auc", "splitting_1m")
+DEFAULT = tuple(name for name in NAMES if name not in STUDIES)
+NAMES_HELP = (
+    f"Which of {', '.join(DEFAULT)} (without a name: all of these), "
+    f"or of the studies, which have answered their question and run only when named: {', '.join(STUDIES)}."
 )
 PAGE = """# How fast couplet is
 
 Written by `make bench`. Contenders run in turn, after a warm-up of each; figures are medians over the rounds, and a
 ratio is the median of the rounds' ratios. Opponents are what one would run instead; each
 benchmark's file says what exactly.
+
+Studies that have answered their question keep their results here, and run only when they are named: {studies}
+(`make bench ONLY=codec_auc`).
 
 ## What is promised, and what was measured
 
@@ -48,11 +62,11 @@ benchmark's file says what exactly.
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"which of {', '.join(NAMES)}")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help=NAMES_HELP)] = None,
     tiny: Annotated[bool, typer.Option(help="the sizes of the tests; prints and writes nothing")] = False,
 ) -> None:
     """Run benchmarks and write RESULTS.md."""
-    for name in names or NAMES:
+    for name in names or DEFAULT:
         if name not in NAMES:
             raise typer.BadParameter(f"{name!r} is no benchmark: choose from {', '.join(NAMES)}")
         print(f"{name} ...", flush=True)
@@ -91,7 +105,8 @@ def page() -> str:
         for claim in Section.from_dict(content).claims
     ]
     sections = [rendered(name, content) for name, content in contents.items()]
-    return PAGE.format(claims="\n".join(claims), sections="\n\n".join(sections))
+    studies = ", ".join(f"`{name}`" for name in STUDIES)
+    return PAGE.format(studies=studies, claims="\n".join(claims), sections="\n\n".join(sections))
 
 
 def rendered(name: str, content: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""codec: the store as raw pixels and as JPEG: space, pixels, reading, and what JPEG does to the phantom's AUC."""
+"""codec: the store as raw pixels and as JPEG: space, pixels, reading. What JPEG does to the AUC is in codec_auc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from benchmarks import codec_auc, given
 from benchmarks.harness import (
     REAL_DATA,
     Samples,
@@ -31,7 +30,8 @@ from couplet.images.packing import Packing, RawImage
 from couplet.images.store import ImageStore
 from couplet.phantom.drawing import draw_image
 from couplet.results.manifest import SHARD_STRIDE
-from couplet.settings.params import Codec
+from couplet.settings.schema.image import Codec
+from tests.support.stores import write_store
 
 XRAYS = REAL_DATA / "nih_cxr14" / "originals_1024"
 PHOTOGRAPHS = REAL_DATA / "coco" / "train2017"
@@ -87,13 +87,7 @@ def run(size: Size) -> Section:
             at_most(f"JPEGs decoded at a GPU's {GPU_RATE} images/s", jpeg_cores, 1, " cores"),
             at_most(f"raw images of 416 px read at a GPU's {GPU_RATE} images/s", raw_cores, 0.05, " cores"),
         ]
-        if size == "full":
-            scores, change = codec_auc.auc_table(codec_auc.phantom_runs(folder))
-            tables.append(scores)
-            claims.append(
-                at_most("phantom's macro-AUC, the same networks shown JPEGs, change", change, 0.001)
-            )
-    return Section("codec", tables, claims, [*NOTES, *(codec_auc.NOTES if size == "full" else [])])
+    return Section("codec", tables, claims, NOTES)
 
 
 def pictures(size: Size) -> dict[str, list[np.ndarray]]:
@@ -152,7 +146,7 @@ def read_all(read: Callable[[np.ndarray], np.ndarray], n: int, batch: int, worke
 
 def reading_table(images: list[np.ndarray], folder: Path, size: Size) -> Table:
     n = STORED[size]
-    raw, jpeg = (given.store_of(islice(cycle(images), n), folder / codec, codec) for codec in CODECS)
+    raw, jpeg = (write_store(folder / codec, islice(cycle(images), n), codec) for codec in CODECS)
     with patch.dict(os.environ, COUPLET_WORKERS="2"):
         jpeg.read(np.arange(2))  # starts its threads
     samples = interleave(
@@ -189,7 +183,7 @@ def raw_table(folder: Path, size: Size) -> Table:
     for side, n in RAW_STORES[size]:
         place = folder / f"raw_{side}"
         plain = (np.full((1, side, side), value % 256, np.uint8) for value in range(n))
-        given.store_of(plain, place)
+        write_store(place, plain)
         for state in STATES:
             for batch in BATCHES[size]:
                 slow, fast = map_against_place(place, n, batch, state, ROUNDS[size])

@@ -1,24 +1,31 @@
-"""What JPEG does to the AUC of the phantom's networks: the part of the benchmark `codec` that trains."""
+"""codec_auc: what JPEG does to the AUC of the phantom's networks. A study, run when it is named."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
-from benchmarks.harness import ROOT, Table
+from benchmarks.harness import Section, Size, Table, at_most
 from couplet.evaluation.intervals import bootstrap_macro_auc, macro_auc_interval, resample_weights
 from couplet.evaluation.metrics import macro_auc
-from couplet.project.paths import fold_predictions
-from couplet.results.manifest import read_folds, read_manifest, read_predictions
+from couplet.phantom.drawing import draw_phantom
+from couplet.project.project import HERE
+from couplet.results.folds import read_folds
+from couplet.results.manifest import read_manifest
+from couplet.results.predictions import read_predictions
+from tests.support.projects import TINY, Project, new_project
 
-sys.path.append(str(ROOT / "tests"))  # for what tests share
-from projects import new_project  # type: ignore[import-not-found]
-
-SEEDS = (42, 43)
+SEEDS = {"full": (42, 43), "tiny": (42,)}
+CHANGES: dict[Size, dict[str, Any]] = {
+    "full": {},
+    "tiny": TINY | {"split.folds": [0, 1], "schedule.epochs": 2},
+}
 RESAMPLES = 1000
 NOTES = [
     "AUC: the committed phantom settings, 72 px. Out of fold, with the interval over patients; a difference is of the "
@@ -26,22 +33,6 @@ NOTES = [
     "know nothing of chance in training, which is as large: compare the seeds.",
     "So the line to read is that of networks trained on raw pixels and scored on JPEGs: there, pixels alone differ.",
 ]
-# Imports once for all stages; DVC would start each as a process of its own.
-STAGES = """
-import sys
-sys.path.insert(0, "src")
-from couplet.stages.evaluate_fold import evaluate_fold
-from couplet.stages.prepare import prepare
-from couplet.stages.split_mis import split_mis
-from couplet.stages.train_fold import train_fold
-
-prepare()
-split_mis()
-for fold in (0, 1, 2):
-    if sys.argv[1] == "train":
-        train_fold(fold)
-    evaluate_fold(fold)
-"""
 Run = tuple[str, str, int]  # codec trained on, codec scored on, seed
 Row = list[str | float | int]
 
@@ -55,16 +46,35 @@ class Scored(NamedTuple):
     folds: np.ndarray
 
 
-def phantom_runs(folder: Path) -> dict[Run, Scored]:
+def run(size: Size) -> Section:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if size == "tiny":
+            draw_phantom(folder / "raw/phantom", n_patients=60, size=48)
+        project = new_project(folder / "project", "phantom", folder / "raw", CHANGES[size])
+        scores, change = auc_table(phantom_runs(project, SEEDS[size]))
+    claim = at_most("phantom's macro-AUC, the same networks shown JPEGs, change", change, 0.001)
+    return Section("What JPEG does to the AUC of the phantom's networks", [scores], [claim], NOTES)
+
+
+def phantom_runs(project: Project, seeds: Iterable[int]) -> dict[Run, Scored]:
     """For each seed: networks trained on raw pixels, scored on them and on JPEGs, and networks trained on JPEGs."""
-    project = new_project(folder / "project", "phantom", folder / "phantom", {})
     runs = {}
-    for seed in SEEDS:
+    for seed in seeds:
         for trained, scored in (("raw", "raw"), ("raw", "jpeg"), ("jpeg", "jpeg")):
             project.set_params({"seed": seed, "image.codec": scored})
-            project.run("python", "-c", STAGES, "train" if trained == scored else "keep")
+            run_stages(project, trains=trained == scored)
             runs[trained, scored, seed] = out_of_fold(project.folder)
     return runs
+
+
+def run_stages(project: Project, trains: bool) -> None:
+    """By the launchers: DVC would train again whenever the codec changes."""
+    for stage in ("prepare", "split_mis"):
+        project.run("python", f"stages/{stage}.py")
+    for fold in yaml.safe_load((project.folder / "params.yaml").read_text())["split"]["folds"]:
+        for stage in ("train_fold", "evaluate_fold") if trains else ("evaluate_fold",):
+            project.run("python", f"stages/{stage}.py", str(fold))
 
 
 def out_of_fold(folder: Path) -> Scored:
@@ -74,7 +84,7 @@ def out_of_fold(folder: Path) -> Scored:
         scores = np.full(manifest.truth.shape, np.nan)
         for fold in (name for name in np.unique(folds) if name.isdecimal()):
             rows = folds == fold
-            scores[rows] = read_predictions(fold_predictions(int(fold)), manifest.labels, manifest.ids[rows])
+            scores[rows] = read_predictions(HERE.fold_predictions(fold), manifest.labels, manifest.ids[rows])
     used = ~np.isnan(scores).any(axis=1)
     patients = manifest.table["patient_id"].to_numpy()
     return Scored(manifest.truth[used], scores[used], patients[used], folds[used])

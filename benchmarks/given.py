@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 
 from benchmarks.harness import REAL_DATA
 from couplet.datasets.grand_xray_slam import LABELS
-from couplet.images.codec import encode
 from couplet.images.decode import decode
 from couplet.images.store import ImageStore
-from couplet.images.writing import NewShard
 from couplet.models.device import fix_torch
-from couplet.models.graph_heads import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.phantom.drawing import draw_image
-from couplet.project import paths
-from couplet.project.files import write_csv, write_json
-from couplet.settings.params import Codec, Params, parse_params
+from couplet.settings.params import Params, parse_params
 from couplet.settings.presets import load_preset
 from couplet.training.loop import FoldData, Trainer
+from tests.support.stores import write_store
 
 XRAYS = REAL_DATA / "nih_cxr14" / "images"
 
@@ -53,7 +47,7 @@ def settings(preset: str, **changes: dict[str, Any]) -> Params:
 
 
 def predictor_of(params: Params, labels: np.ndarray) -> Predictor:
-    return build_predictor(params, LABELS, params.seed, cooccurrence_adjacency(labels))
+    return build_predictor(params, LABELS, params.seed, labels)
 
 
 def random_labels(n: int) -> np.ndarray:
@@ -79,21 +73,7 @@ def saved(images: Iterable[Image.Image], folder: Path) -> list[Path]:
 
 def pack(files: Sequence[Path], folder: Path, size: int) -> ImageStore:
     """The store that `prepare` makes of image files."""
-    return store_of((decode(file, size, channels=1)[0] for file in files), folder)
-
-
-def store_of(images: Iterable[np.ndarray], folder: Path, codec: Codec = "raw") -> ImageStore:
-    """A store of up to 4,096 images (C, S, S) in a new folder, written as `prepare` does it."""
-    folder.mkdir()
-    first = next(stream := iter(images))
-    shape = first.shape
-    shard = NewShard(folder / "shard", codec)
-    written = list(shard.write(((encode(pixels, codec), (0, 0)) for pixels in chain([first], stream)), shape))
-    shard.link_into(folder, 0)
-    write_csv(folder / paths.MANIFEST.name, pd.DataFrame({"shard": 0, "row": range(len(written))}))
-    layout = {"channels": shape[0], "store_size": shape[-1], "codec": codec}
-    write_json(folder / paths.LABELS.name, {"image": layout})
-    return ImageStore(folder)
+    return write_store(folder, (decode(file, size, channels=1)[0] for file in files))
 
 
 def fold_of(store: ImageStore, labels: np.ndarray) -> FoldData:
@@ -106,7 +86,7 @@ def fold_of(store: ImageStore, labels: np.ndarray) -> FoldData:
 def random_fold(n: int, size: int, folder: Path) -> FoldData:
     """Noise of `size` pixels a side: what is in an image does not change the time that a step takes."""
     pixels = np.random.default_rng(0).integers(0, 256, (n, 1, size, size), dtype=np.uint8)
-    return fold_of(store_of(pixels, folder), random_labels(n))
+    return fold_of(write_store(folder, pixels), random_labels(n))
 
 
 # --- ours ---------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def measured(device: torch.device, params: Params, sizes: Sizes) -> Section:
 
 def random_trainer(device: torch.device, params: Params, precision: str, steps: int, folder: Path) -> Trainer:
     data = given.random_fold(steps * params.train.batch_size, params.image.store_size, folder)
-    predictor = given.predictor_of(params, data.train_labels)
+    predictor = given.predictor_of(params, data.train_truth)
     predictor.to(device).to(memory_format=torch.channels_last)
     return Trainer(predictor, params, 0, data, precision)
 

@@ -11,11 +11,12 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import Claim, Section, Size, Table, at_most, run_command
-from benchmarks.pipeline import TINY, Project, Rows, StageRun, draw, fresh_checkout, read_log, stopwatch
+from benchmarks.pipeline import Rows, StageRun, draw, fresh_checkout, read_log, stopwatch
+from tests.support.projects import TINY, Project
 
 COPIES = {"full": (1, 4, 16), "tiny": (1, 2)}
 COHORT = {"full": {"n_patients": 400}, "tiny": {"n_patients": 16, "size": 48}}  # about 2.5 images of each
-ONE_EPOCH = {"schedule.epochs": 1, "schedule.warmup_epochs": 0}
+ONE_EPOCH: dict[str, Any] = {"schedule.epochs": 1, "schedule.warmup_epochs": 0}
 CHANGES = {"full": ONE_EPOCH, "tiny": TINY | ONE_EPOCH | {"split.folds": [0, 1]}}
 STAGES = {
     "full": (["prepare"], ["split_mis"], ["train_fold", "0"], ["evaluate_fold", "0"]),

@@ -12,11 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
-from benchmarks.harness import ROOT, Section, Size, Table, at_most, interleave, run_command
-
-sys.path.append(str(ROOT / "tests"))  # for what tests share
-from projects import TINY, Project, new_project  # type: ignore[import-not-found]
+from benchmarks.harness import Section, Size, Table, at_most, interleave, run_command
+from tests.support.projects import TINY, Project, new_project
 
 TARGETS: dict[Size, list[str]] = {"full": [], "tiny": ["train_fold@0"]}  # none: the whole graph
 CHANGES = {"full": {}, "tiny": TINY | {"split.folds": [0, 1], "schedule.epochs": 2}}
@@ -27,8 +26,8 @@ COHORT: dict[Size, dict[str, int]] = {
 NO_OPS = {"full": 3, "tiny": 1}
 LARGEST = 5  # packages that are named with their share of the imports
 
-DRAW = f"""
-import sys; sys.path.insert(0, {str(ROOT / "src")!r})
+DRAW = """
+import sys
 from pathlib import Path
 from couplet.phantom.drawing import draw_phantom
 draw_phantom(Path(sys.argv[1]), **eval(sys.argv[2]))
@@ -158,7 +157,7 @@ def draw(folder: Path, cohort: dict[str, int]) -> float:
     return run_command([sys.executable, "-c", DRAW, str(folder), repr(cohort)], folder.parent).wall
 
 
-def fresh_checkout(folder: Path, changes: dict[str, object]) -> Project:
+def fresh_checkout(folder: Path, changes: dict[str, Any]) -> Project:
     """A checkout in folder/project of the data in folder/raw, as a user has it before the first run."""
     project = new_project(folder / "project", "phantom", folder / "raw", changes)
     project.variables["DVC_SITE_CACHE_DIR"] = str(folder / "site")  # DVC's notes on a checkout stay beside it

@@ -131,13 +131,6 @@ def sample(cohort: Cohort, n_rows: int) -> Cohort:
     return Cohort(cohort.labels[rows], cohort.patients[rows])
 
 
-def tiled(cohort: Cohort, copies: int, share: float = 1) -> Cohort:
-    """Copies of all rows, or of a random share of them, each copy with new patients."""
-    patients = np.concatenate([[f"{name}-{copy}" for name in cohort.patients] for copy in range(copies)])
-    rows = np.random.default_rng(0).random(len(patients)) < share
-    return Cohort(np.tile(cohort.labels, (copies, 1))[rows], patients[rows].astype(object))
-
-
 # --- comparing ----------------------------------------------------------------------------------------------
 
 
@@ -150,7 +143,6 @@ def run(size: Size) -> Section:
     else:
         why = "the label table of NIH ChestX-ray14 is not here"
         section.claims.append(not_measured("splitting 112,120 x 14 by patient", "at least 2x", why))
-        section.claims.append(not_measured("splitting 1M rows", "at most 10x", why))
     coco = coco_like(COCO_ROWS[size])
     origin = "synthetic, prevalences like MS-COCO's; no patients, so every image is its own group"
     section.tables.append(as_table(coco, origin, compare(coco, (IMAGES, OURS), rounds)))
@@ -162,13 +154,11 @@ def run(size: Size) -> Section:
 
 
 def compare_by_patient(section: Section, table: Cohort, sample_rows: int, rounds: int) -> None:
-    """A sample of the table, the table, and copies of it."""
-    part, copies, uneven_copies = sample(table, sample_rows), tiled(table, 9), tiled(table, 10, share=0.9)
+    """A sample of the table, and the table."""
+    part = sample(table, sample_rows)
     few, whole = compare(part, SPLITTERS, rounds), compare(table, SPLITTERS, rounds)
-    many = compare(uneven_copies, (IMAGES, PATIENTS, OURS), rounds)
     section.tables.append(as_table(part, "patients drawn from the table below", few))
     section.tables.append(as_table(table, "the table", whole))
-    section.tables.append(as_table(uneven_copies, "ten copies of it, less one row in ten", many))
 
     what, images, own = f"splitting {table} by patient", whole[IMAGES], whole[OURS]
     label, pair = own.label_deviation / images.label_deviation, own.pair_deviation / images.pair_deviation
@@ -176,15 +166,6 @@ def compare_by_patient(section: Section, table: Cohort, sample_rows: int, rounds
     section.claims.append(at_most(f"{what}: label deviation, of its", label, 1.05, "x"))
     section.claims.append(at_most(f"{what}: pair deviation, of its", pair, 1, "x"))
     section.claims.append(at_most(f"{what}: patients in two folds", own.leak, 0))
-
-    samples = interleave({str(c): partial(ours, c, 0) for c in (table, copies, uneven_copies)}, rounds)
-    for cohort in (copies, uneven_copies):
-        times = ratio(samples[str(cohort)], samples[str(table)], "cpu")
-        section.claims.append(at_most(f"splitting {cohort}, of the time of {table}", times, 10, "x"))
-    section.notes.append(
-        f"{copies} is nine copies of the table with new patients: easy, as three like patients go to each fold. "
-        f"Hence {uneven_copies} too: ten copies less one row in ten, drawn at random, so no longer alike."
-    )
 
 
 class Outcome(NamedTuple):

@@ -1,4 +1,7 @@
-"""A whole training epoch on real X-rays with a thin net: files, DataLoader and float32 loop, against ours."""
+"""A whole training epoch on real X-rays with a thin net: files, DataLoader and float32 loop, against ours.
+
+A study, run when it is named.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from couplet.images.views import (
     jitter_factors,
     training_view,
 )
-from couplet.settings.params import AugmentParams
+from couplet.settings.schema.augment import AugmentParams
 
 BATCH = 24
 AUGMENT = AugmentParams()  # the first paper's

@@ -147,14 +147,14 @@ class Contest:
         batch = self.params.train.batch_size
         n = max(batch * case.steps, case.n_predicted)
         data = given.random_fold(n, self.params.image.store_size, folder)
-        predictor = given.predictor_of(self.params, data.train_labels)
+        predictor = given.predictor_of(self.params, data.train_truth)
         self.mean_std = normalisation(predictor.backbone)
         self.loop = plain.PlainLoop(predictor, self.params, case.steps)
         self.trainer = Trainer(
             predictor.to(memory_format=torch.channels_last), self.params, 0, data, precision
         )
         self.stored = torch.from_numpy(data.store.read(data.train_positions))
-        self.targets = torch.from_numpy(data.train_labels)
+        self.targets = torch.from_numpy(data.train_truth)
         self.views = evaluation_view(self.stored, self.params.image.size, *self.mean_std).contiguous()
         self.batches = np.split(np.arange(case.steps * batch), case.steps)
 
@@ -166,7 +166,7 @@ class Contest:
     def ours_train(self) -> None:
         self.trainer.predictor.train()
         for rows in self.batches:
-            self.trainer._step(self.stored[rows], rows)
+            self.trainer.step(self.trainer.batch(self.stored[rows], rows))
 
     def theirs_predict(self) -> np.ndarray:
         parts = self.views[: self.case.n_predicted].split(self.params.inference.batch_size)
@@ -208,7 +208,7 @@ def disagreement() -> float:
         contest.trainer.predictor.train()
         for rows in np.split(np.arange(24), 3):
             contest.loop.step(views[rows].contiguous(), contest.targets[rows])
-            contest.trainer._step(contest.stored[rows], rows)
+            contest.trainer.step(contest.trainer.batch(contest.stored[rows], rows))
         ours = our_probabilities(contest.trainer, 24)
         theirs = plain.probabilities(contest.loop.model, contest.views)
     return float(np.abs(ours - theirs).max())

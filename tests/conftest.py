@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.projects import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,14 @@ def shared_data() -> Path:
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("no real data beside this checkout (../shared/data)")
+    return folder
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """An empty raw folder."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
     return folder
 
 

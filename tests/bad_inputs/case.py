@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from project import Project
+from tests.support.in_process import InProcessProject
 
-Given = Callable[[Project], object]
+Given = Callable[[InProcessProject], object]
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,16 @@ class Case:
     """One bad input.
 
     Attributes:
-        name: what is wrong, as docs/bad-inputs.md lists it.
+        name: what is wrong, as bad-inputs.md lists it.
         given: spoils a healthy project.
         run: commands, separated by commas; the last is the one that refuses or handles the input.
-        base: the healthy project, a key of `project.BASES`.
+        base: the healthy project, a key of `healthy.BASES`.
         refused: the one line of the error, in full. Empty: the input is handled.
         code: exit code of a refusal.
         happens: what becomes of an input that is handled, in words.
         said: lines that the last command prints.
         quarantined: image id -> reason, all of them.
-        finds: (name of a method of Project, its arguments ...) -> what it gives.
+        finds: (name of a method of InProcessProject, its arguments ...) -> what it gives.
         same: the outputs are byte for byte what they were before.
         environment: variables of the last command.
     """
@@ -54,7 +54,7 @@ class Case:
 # In paths {raw} is the raw folder of the data set and {project} the project's.
 
 
-def nothing(project: Project) -> None:
+def nothing(project: InProcessProject) -> None:
     """For cases in which the command itself is wrong."""
 
 
@@ -71,7 +71,7 @@ def setting(key: str, value: Any, **more: Any) -> Given:
 def file(path: str, content: str | bytes) -> Given:
     """Write a file."""
 
-    def write(project: Project) -> None:
+    def write(project: InProcessProject) -> None:
         target = place(project, path)
         target.unlink(missing_ok=True)
         target.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -82,7 +82,7 @@ def file(path: str, content: str | bytes) -> Given:
 def text(path: str, change: Callable[[str], str]) -> Given:
     """Change a file's text; it must become another."""
 
-    def rewrite(project: Project) -> None:
+    def rewrite(project: InProcessProject) -> None:
         target = place(project, path)
         before = target.read_bytes().decode()
         after = change(before)
@@ -100,7 +100,7 @@ def replaced(path: str, old: str, new: str, count: int = -1) -> Given:
 def cut(path: str, share: float) -> Given:
     """Keep only the first part of a file."""
 
-    def shorten(project: Project) -> None:
+    def shorten(project: InProcessProject) -> None:
         target = place(project, path)
         content = target.read_bytes()
         target.write_bytes(content[: int(share * len(content))])
@@ -116,7 +116,7 @@ def removed(path: str) -> Given:
 def link(path: str, target: str) -> Given:
     """Put a symbolic link in the place of a file."""
 
-    def change(project: Project) -> None:
+    def change(project: InProcessProject) -> None:
         place(project, path).unlink(missing_ok=True)
         place(project, path).symlink_to(place(project, target))
 
@@ -126,13 +126,13 @@ def link(path: str, target: str) -> Given:
 def folder(path: str) -> Given:
     """Put a folder in the place of a file."""
 
-    def change(project: Project) -> None:
+    def change(project: InProcessProject) -> None:
         place(project, path).unlink(missing_ok=True)
         place(project, path).mkdir()
 
     return change
 
 
-def place(project: Project, path: str) -> Path:
+def place(project: InProcessProject, path: str) -> Path:
     """A path below the project's folder, or an absolute one."""
     return project.folder / path.format(raw=project.raw, project=project.folder)

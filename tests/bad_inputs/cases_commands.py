@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import threading
 
-from case import Case, Given, nothing
-from project import Project
+from tests.bad_inputs.case import Case, Given, nothing
+from tests.support.in_process import InProcessProject
 
 LOCK = ".scratch/prepare/csv-36x1"
 
@@ -18,7 +18,7 @@ def usage(name: str, run: str, refused: str, code: int = 2) -> Case:
 def busy_for(seconds: float) -> Given:
     """Another process holds the lock of prepare's scratch folder for a moment."""
 
-    def hold(project: Project) -> None:
+    def hold(project: InProcessProject) -> None:
         path = project.folder / f"{LOCK}.lock"
         path.parent.mkdir(parents=True)
         lock = path.open("w")

@@ -7,8 +7,21 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from case import Case, Given, both, cut, file, link, nothing, place, removed, replaced, setting, text
-from project import Project
+from tests.bad_inputs.case import (
+    Case,
+    Given,
+    both,
+    cut,
+    file,
+    link,
+    nothing,
+    place,
+    removed,
+    replaced,
+    setting,
+    text,
+)
+from tests.support.in_process import InProcessProject
 
 TRAIN = "{raw}/annotations/instances_train2017.json"
 VAL = "{raw}/annotations/instances_val2017.json"
@@ -61,19 +74,19 @@ def fifteenth_column(content: str) -> str:
 def last_bit(path: str) -> Given:
     """Turn the last bit of a file: its size stays the same."""
 
-    def turn(project: Project) -> None:
+    def turn(project: InProcessProject) -> None:
         content = place(project, path).read_bytes()
         place(project, path).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
     return turn
 
 
-def without_scratch(project: Project) -> None:
+def without_scratch(project: InProcessProject) -> None:
     """So that prepare reads the images again: its finished shards are those of the inventory."""
     shutil.rmtree(project.folder / ".scratch")
 
 
-def empty_raw(project: Project) -> None:
+def empty_raw(project: InProcessProject) -> None:
     shutil.rmtree(project.raw)
     project.raw.mkdir()
 

@@ -9,9 +9,11 @@ import zlib
 from typing import Any
 
 import numpy as np
-from case import Case, Given, both, cut, file, folder, link, removed, replaced, setting
 from PIL import Image
-from project import Project, picture
+
+from tests.bad_inputs.case import Case, Given, both, cut, file, folder, link, removed, replaced, setting
+from tests.bad_inputs.healthy import picture
+from tests.support.in_process import InProcessProject
 
 IMAGE = "{raw}/images/03.png"
 QUARTERS = [20, 90, 160, 230]
@@ -49,7 +51,7 @@ def read(name: str, content: bytes, quarters: list[int], size: str = "64 x 64", 
 def renamed(name: str) -> Given:
     """Give 03.png another name, in the table too."""
 
-    def rename(project: Project) -> None:
+    def rename(project: InProcessProject) -> None:
         (project.raw / "images/03.png").rename(project.raw / "images" / name)
         listed(name)(project)
 

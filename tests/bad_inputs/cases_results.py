@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from case import Case, Given, both, cut, file, place, removed, replaced, text
-from cases_data_sets import changed
-from project import Project
 from safetensors.torch import load, save
 
 from couplet.images.codec import encode, index_file
+from tests.bad_inputs.case import Case, Given, both, cut, file, place, removed, replaced, text
+from tests.bad_inputs.cases_data_sets import changed
+from tests.support.in_process import InProcessProject
 
 MODEL = "data/models/fold_0/predictor.safetensors"
 CONFIG = "data/models/fold_0/config.json"
@@ -44,7 +44,7 @@ def report(name: str, given: Given, refused: str) -> Case:
 def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Given:
     """Change the tensors of fold 0's model in place."""
 
-    def rewrite(project: Project) -> None:
+    def rewrite(project: InProcessProject) -> None:
         path = place(project, MODEL)
         tensors = load(path.read_bytes())
         change(tensors)
@@ -65,7 +65,7 @@ def array(values: Any) -> Given:
 def jpegs(spoil: Given) -> Given:
     """Spoil a store of image.codec: jpeg."""
 
-    def change(project: Project) -> None:
+    def change(project: InProcessProject) -> None:
         pixels = np.load(place(project, SHARD), allow_pickle=False)
         streams = [encode(image, "jpeg") for image in pixels]
         place(project, SHARD).unlink()
@@ -83,7 +83,7 @@ def index(change: Callable[[np.ndarray], np.ndarray]) -> Given:
     return lambda project: np.save(place(project, INDEX), change(np.load(place(project, INDEX))))
 
 
-def small_jpegs(project: Project) -> None:
+def small_jpegs(project: InProcessProject) -> None:
     """Pictures of another size in the place of all."""
     stream = encode(np.zeros((1, 32, 32), np.uint8), "jpeg")
     place(project, STREAMS).write_bytes(24 * stream)
@@ -101,7 +101,7 @@ def both_configs(change: Callable[[Any], object]) -> Given:
 def scratch(pattern: str, spoil: Callable[[Path], object]) -> Given:
     """Spoil every file that fits `pattern` in the resumable work that the runs left."""
 
-    def change(project: Project) -> None:
+    def change(project: InProcessProject) -> None:
         found = sorted((project.folder / ".scratch").glob(pattern))
         assert found, pattern
         for path in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from case import Case, Given, both, file, folder, nothing, removed, setting
+from tests.bad_inputs.case import Case, Given, both, file, folder, nothing, removed, setting
 
 PARAMS = "params.yaml"
 TRAIN = "train-fold 0"
@@ -150,6 +150,31 @@ CASES = [
         "a value with a line end in it",
         setting("loss.name", "asl\nbce"),
         "params.yaml: loss.name = 'asl\\nbce' is not allowed: it should be 'asl' or 'bce'",
+    ),
+    check(
+        "a head that does not exist",
+        setting("model.head", "gcn"),
+        "params.yaml: model.head = 'gcn' is not allowed: it should be 'db_dgcn', 'gmp' or 'linear'",
+    ),
+    check(
+        "another head's setting",
+        setting("model.head_args", {"beta": 0.0}),
+        "params.yaml: unknown key model.head_args.beta for model.head = linear: nothing is allowed here; take it out, on the command line with -S '~model.head_args'",
+    ),
+    check(
+        "a misspelt setting of the head",
+        setting("model.head_args", {"bta": 0.0}, **{"model.head": "db_dgcn"}),
+        "params.yaml: unknown key model.head_args.bta for model.head = db_dgcn: did you mean 'beta'? (allowed: dim, beta, omega, pool, normalize, share_dynamic, static_init, static_trainable)",
+    ),
+    check(
+        "another loss's setting",
+        setting("loss.args", {"gamma_neg": 4.0}, **{"loss.name": "bce"}),
+        "params.yaml: unknown key loss.args.gamma_neg for loss.name = bce: allowed: pos_weight; take it out, on the command line with -S '~loss.args'",
+    ),
+    check(
+        "a loss's setting of the wrong kind",
+        setting("loss.args", {"clip": 1.0}),
+        "params.yaml: loss.args.clip = 1.0 is not allowed: it should be less than 1",
     ),
     check(
         "a policy that does not exist",

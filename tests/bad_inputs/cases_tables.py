@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from case import Case, Given, both, file, link, nothing, removed, replaced, setting, text
-from project import Project
+from tests.bad_inputs.case import Case, Given, both, file, link, nothing, removed, replaced, setting, text
+from tests.support.in_process import InProcessProject
 
 LABELS = "{raw}/labels.csv"
 SPLIT = "scan, prepare, split-mis"
@@ -25,7 +25,7 @@ def made(header: str, row: str) -> Given:
 def encoded(encoding: str) -> Given:
     """The label table in another encoding."""
 
-    def rewrite(project: Project) -> None:
+    def rewrite(project: InProcessProject) -> None:
         path = project.raw / "labels.csv"
         path.write_bytes(path.read_text().encode(encoding))
 

@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
-
-# The cases are data in modules of their own, beside the test that runs them.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,20 @@
-"""docs/bad-inputs.md out of the cases. Written by: python tests/bad_inputs/document.py"""
+"""bad-inputs.md out of the cases. Written by: python -m tests.bad_inputs.document"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cases_commands
-import cases_data_sets
-import cases_images
-import cases_results
-import cases_settings
-import cases_tables
-from case import Case
+from tests.bad_inputs import (
+    cases_commands,
+    cases_data_sets,
+    cases_images,
+    cases_results,
+    cases_settings,
+    cases_tables,
+)
+from tests.bad_inputs.case import Case
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/bad-inputs.md"
+PAGE = Path(__file__).with_name("bad-inputs.md")
 GROUPS = {
     "Settings and presets": cases_settings.CASES,
     "Label tables, patients and splits": cases_tables.CASES,
@@ -26,7 +28,7 @@ HEAD = """\
 # Bad inputs: what happens
 
 Each of these {n} inputs is tried by `tests/bad_inputs` on a small project, and each message is compared in full. This
-page is written by `python tests/bad_inputs/document.py`, and a test fails when it is not up to date.
+page is written by `python -m tests.bad_inputs.document`, and a test fails when it is not up to date.
 
 An input is either **refused** - exit code 1 (2 for a wrong command line), one line on stderr that says where the mistake
 is and what to do, and every output as it was before - or **handled**: counted, reported, never dropped in silence.

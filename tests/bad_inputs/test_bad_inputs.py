@@ -6,19 +6,21 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import document
 import pytest
-from case import Case
-from document import CASES, PAGE, page
-from project import BASES, Project
+
+from tests.bad_inputs import document
+from tests.bad_inputs.case import Case
+from tests.bad_inputs.document import CASES, PAGE, page
+from tests.bad_inputs.healthy import BASES
+from tests.support.in_process import InProcessProject
 
 
 @pytest.fixture(scope="session")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], InProcessProject]:
     """healthy(base) is a project that nobody may change; each kind is made once."""
-    made: dict[str, Project] = {}
+    made: dict[str, InProcessProject] = {}
 
-    def get(base: str) -> Project:
+    def get(base: str) -> InProcessProject:
         if base not in made:
             made[base] = BASES[base](tmp_path_factory.mktemp(base) / "project")
         return made[base]
@@ -28,10 +30,10 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case(
-    case: Case, healthy: Callable[[str], Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case, healthy: Callable[[str], InProcessProject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = healthy(case.base)
-    project = Project(tmp_path / "project", base.source)
+    project = InProcessProject(tmp_path / "project", base.source)
     shutil.copytree(base.folder, project.folder, symlinks=True)
     case.given(project)
     *first, last = case.commands
@@ -65,5 +67,5 @@ def test_every_case_has_a_name_of_its_own_and_an_expectation() -> None:
 
 
 def test_the_page_lists_the_cases() -> None:
-    """docs/bad-inputs.md is written by `python tests/bad_inputs/document.py`."""
+    """bad-inputs.md is written by `python -m tests.bad_inputs.document`."""
     assert PAGE.read_text(encoding="utf-8") == page(), document.__doc__

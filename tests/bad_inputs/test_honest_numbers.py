@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from project import ROOT, Project, csv_project, finished, slam_project
+
+from tests.bad_inputs.healthy import csv_project, finished, slam_project
+from tests.support.in_process import InProcessProject
+from tests.support.projects import ROOT
 
 
 @pytest.fixture(scope="module")
-def half_blind(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def half_blind(tmp_path_factory: pytest.TempPathFactory) -> InProcessProject:
     """A run in which one of three test images and one training image cannot be read."""
     project = slam_project(tmp_path_factory.mktemp("half_blind") / "project")
     for path in ("test2/00000051_001_001.jpg", "train2/00000002_001_001.jpg"):
@@ -20,7 +23,7 @@ def half_blind(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return finished(project)
 
 
-def test_a_quarantined_test_image_has_its_row_and_is_counted(half_blind: Project) -> None:
+def test_a_quarantined_test_image_has_its_row_and_is_counted(half_blind: InProcessProject) -> None:
     folder = half_blind.folder / "data/predictions"
     submission = pd.read_csv(folder / "ensemble/submission.csv", index_col="Image_name")
     assert list(submission.index) == [f"000000{i}_001_001.jpg" for i in (53, 51, 52)]  # the sample's order
@@ -34,7 +37,7 @@ def test_a_quarantined_test_image_has_its_row_and_is_counted(half_blind: Project
     )
 
 
-def test_quarantined_and_skipped_are_on_the_first_screen(half_blind: Project) -> None:
+def test_quarantined_and_skipped_are_on_the_first_screen(half_blind: InProcessProject) -> None:
     assert half_blind.report_says("Images 13 11 predicted out of fold · 2 test, labels hidden")
     assert half_blind.report_says("Macro-AUC, test part labels hidden")
     assert half_blind.report_says("Non-finite batches 0 none was skipped in training")

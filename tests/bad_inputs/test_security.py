@@ -14,16 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from cases_images import png
 from pandas import Series
 from PIL import Image, ImageFile, PngImagePlugin
-from project import ROOT, Project, csv_project, finished
 
 from couplet.datasets.names import check_names
 from couplet.images import packing
 from couplet.images.decode import UnreadableImage, decode_bytes
 from couplet.project.errors import UserError
-from couplet.settings import params
+from couplet.settings import yaml12
+from tests.bad_inputs.cases_images import png
+from tests.bad_inputs.healthy import csv_project, finished
+from tests.support.in_process import InProcessProject
+from tests.support.projects import ROOT
 
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")])
 # Modules that can turn data into code or reach a network, and what of a library does.
@@ -73,12 +75,12 @@ def test_the_code_can_load_nothing_but_plain_data(path: Path) -> None:
                 assert isinstance(given.get("allow_pickle"), ast.Constant), f"{where}: say allow_pickle=False"
                 assert given["allow_pickle"].value is False, where  # type: ignore[attr-defined]
             if name == "yaml.load":
-                assert path.name == "params.py", f"{where}: use couplet.settings.params.read_yaml"
+                assert path.name == "yaml12.py", f"{where}: use couplet.settings.yaml12.read_yaml"
 
 
 def test_yaml_is_read_by_loaders_that_know_plain_values_only() -> None:
     loaders = [
-        kind for kind in vars(params).values() if inspect.isclass(kind) and issubclass(kind, yaml.SafeLoader)
+        kind for kind in vars(yaml12).values() if inspect.isclass(kind) and issubclass(kind, yaml.SafeLoader)
     ]
     assert len(loaders) == 2
     plain = {
@@ -97,18 +99,17 @@ import sys
 seen = []
 kinds = ("socket.", "urllib.", "http.", "ftplib.", "smtplib.", "pickle.", "webbrowser.")
 sys.addaudithook(lambda event, arguments: seen.append((event, str(arguments))) if event.startswith(kinds) else None)
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from project import trained_project
-trained_project(Path(sys.argv[2]))
+from tests.bad_inputs.healthy import trained_project
+trained_project(Path(sys.argv[1]))
 print("SEEN", seen)
 """
 
 
 def test_a_whole_run_opens_no_socket_and_unpickles_nothing(tmp_path: Path) -> None:
     """Every stage in one fresh process, imports included, under Python's own audit events."""
-    command = [sys.executable, "-c", WATCHED, str(Path(__file__).parent), str(tmp_path / "project")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", WATCHED, str(tmp_path / "project")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "SEEN []"
 
 
@@ -174,7 +175,7 @@ def test_other_names_are_kept(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def marked(tmp_path_factory: pytest.TempPathFactory) -> InProcessProject:
     """A whole run on pictures and people that carry marks, with labels that would be markup."""
     project = csv_project(tmp_path_factory.mktemp("marked") / "project")
     rows = ['image,patient,study,view,sex,age,<script>alert(1)</script>,"a"" onload=""x",Rare']
@@ -193,7 +194,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return finished(project)
 
 
-def test_nothing_of_people_or_files_is_in_the_report(marked: Project) -> None:
+def test_nothing_of_people_or_files_is_in_the_report(marked: InProcessProject) -> None:
     page = (marked.folder / "plots/report.html").read_text()
     pictures = [base64.b64decode(found) for found in re.findall(r'base64,([^"]+)"', page)]
     assert len(pictures) > 5
@@ -212,14 +213,14 @@ def test_nothing_of_people_or_files_is_in_the_report(marked: Project) -> None:
     assert [path for path, content in shown.items() if b"MARK" in content] == []
 
 
-def test_labels_are_escaped_in_the_report(marked: Project) -> None:
+def test_labels_are_escaped_in_the_report(marked: InProcessProject) -> None:
     page = (marked.folder / "plots/report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert 'onload="' not in page
 
 
-def test_no_table_that_a_run_writes_holds_a_formula(marked: Project) -> None:
+def test_no_table_that_a_run_writes_holds_a_formula(marked: InProcessProject) -> None:
     tables = [marked.folder / path for path in marked.outputs() if path.endswith(".csv")]
     assert len(tables) > 15
     for path in tables:

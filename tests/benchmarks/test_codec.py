@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import codec, codec_auc, given
+from benchmarks import codec, codec_auc
 from benchmarks.harness import Section
 from couplet.images.store import ImageStore
 from couplet.project.files import write_json
+from tests.support.stores import write_store
 
 LABELS = ["Edema", "Nodule"]
 
@@ -61,7 +62,7 @@ def test_space_and_error_are_what_pillow_gives(section: Section) -> None:
 
 def test_opponent_and_store_read_the_same(tmp_path: Path) -> None:
     images = [np.full((1, 8, 8), value, np.uint8) for value in (3, 5, 7)]
-    store = given.store_of(islice(cycle(images), 7), tmp_path / "raw")
+    store = write_store(tmp_path / "raw", islice(cycle(images), 7))
     assert store.n_images == 7
     positions = np.array([6, 0, 4, 4, 2])
     expected = np.array([3, 3, 5, 5, 7])
@@ -72,7 +73,7 @@ def test_opponent_and_store_read_the_same(tmp_path: Path) -> None:
     codec.forget(tmp_path / "raw/images-00000.npy")
     np.testing.assert_array_equal(ImageStore(tmp_path / "raw").read(positions)[:, 0, 0, 0], expected)
 
-    jpeg = given.store_of(islice(cycle(images), 7), tmp_path / "jpeg", "jpeg")
+    jpeg = write_store(tmp_path / "jpeg", islice(cycle(images), 7), "jpeg")
     assert np.abs(jpeg.read(positions)[:, 0, 0, 0].astype(int) - expected).max() <= 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import harness
-from benchmarks.__main__ import NAMES, rendered
+from benchmarks.__main__ import DEFAULT, NAMES, NAMES_HELP, STUDIES, main, page, rendered
 from benchmarks.harness import Claim, Section, Table, at_least, at_most, interleave, not_measured
 
 
@@ -28,16 +28,15 @@ def test_cpu_seconds_count_child_processes(tmp_path):
     assert 0.2 <= samples["child"].cpu[0] < 2
 
 
-def test_a_commands_peak_memory(tmp_path):
+def test_a_commands_peak_memory():
     # A process of its own starts it: the peak of whoever starts a command counts as the command's.
     code = (
-        f"import sys; sys.path.insert(0, {str(harness.ROOT)!r})\n"
-        "from pathlib import Path; from benchmarks.harness import run_command\n"
+        "import sys; from pathlib import Path; from benchmarks.harness import run_command\n"
         "for n in (0, 200):\n"
         "    run = run_command([sys.executable, '-c', f'b = bytearray({n} * 2**20); b[:] = bytes(len(b))'], Path('.'))\n"
         "    print(run.peak_mb)"
     )
-    small, large = map(float, harness.run_command([sys.executable, "-c", code], tmp_path).output.split())
+    small, large = map(float, harness.run_command([sys.executable, "-c", code], harness.ROOT).output.split())
     assert 390 < large - small < 410  # the array, and the zeros that fill it
 
 
@@ -62,5 +61,19 @@ def test_a_section_survives_json_and_is_shown_as_it_is():
 
 
 def test_every_benchmark_is_on_the_list():
-    own = {"__init__", "__main__", "harness", "given", "plain", "codec_auc"}
+    own = {"__init__", "__main__", "harness", "given", "plain"}
     assert {path.stem for path in Path(harness.__file__).parent.glob("*.py")} - own == set(NAMES)
+
+
+def test_studies_run_when_they_are_named_and_keep_their_place_on_the_page(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr("benchmarks.__main__.run_alone", lambda name, size: ran.append(name) or Section(name))
+    shown = page()
+    monkeypatch.setattr("benchmarks.__main__.FOLDER", tmp_path)
+    (tmp_path / "results").mkdir()
+    main()
+    assert ran == list(DEFAULT) and set(DEFAULT) | set(STUDIES) == set(NAMES) and len(STUDIES) == 3
+    main([STUDIES[0]])
+    assert ran[-1] == STUDIES[0]
+    for study in STUDIES:
+        assert study in NAMES_HELP and f"`{study}`" in shown and f"`make bench ONLY={study}` on: " in shown

@@ -2,20 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-
-from couplet.project.errors import UserError
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """An empty raw folder."""
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture
@@ -32,17 +21,3 @@ def put(raw: Path) -> Callable[..., Path]:
         return target
 
     return write
-
-
-@pytest.fixture
-def error() -> Callable[..., str]:
-    """error(function, ...) is the one line of the UserError that the call raises."""
-
-    def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
-        with pytest.raises(UserError) as caught:
-            function(*args, **kwargs)
-        message = str(caught.value)
-        assert "\n" not in message
-        return message
-
-    return call

@@ -5,6 +5,7 @@ import pytest
 
 from couplet.datasets.registry import read_dataset
 from couplet.datasets.tables import resolve_unknown
+from tests.support.errors import refused
 
 HEADER = "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly,Edema"
 TRAIN = [
@@ -66,9 +67,9 @@ def test_the_full_release_names_its_paths_otherwise(chexpert, put):
     )
 
 
-def test_the_parts_never_mix(chexpert, put, error):
+def test_the_parts_never_mix(chexpert, put):
     put("train.csv", table(*TRAIN, *VALID))
-    assert error(read_dataset, "chexpert", chexpert) == (
+    assert refused(read_dataset, "chexpert", chexpert) == (
         f"{chexpert}/train.csv, row 5, column 'Path': 'valid/patient64541/study1/view1_frontal.jpg' is not "
         "train/patientN/studyN/view.jpg: keep only rows of train/ in train.csv"
     )
@@ -83,27 +84,27 @@ def test_the_parts_never_mix(chexpert, put, error):
         ("AP/PA", "View", "row 1: column 'AP/PA' is missing"),
     ],
 )  # fmt: skip
-def test_mistakes_in_the_table(chexpert, put, error, old, new, expected):
+def test_mistakes_in_the_table(chexpert, put, old, new, expected):
     put("train.csv", table(*TRAIN).replace(old, new, 1))
-    assert f"{chexpert}/train.csv, {expected}" in error(read_dataset, "chexpert", chexpert)
+    assert f"{chexpert}/train.csv, {expected}" in refused(read_dataset, "chexpert", chexpert)
 
 
-def test_missing_files(chexpert, put, error):
+def test_missing_files(chexpert, put):
     (chexpert / "valid/patient64541/study1/view1_frontal.jpg").unlink()
     assert (
         f"{chexpert}/valid.csv, row 2, column 'Path': valid/patient64541/study1/view1_frontal.jpg is not in"
-        in error(read_dataset, "chexpert", chexpert)
+        in refused(read_dataset, "chexpert", chexpert)
     )
     put("valid.csv", table(*VALID).replace(",Edema", ",Oedema"))
-    assert "valid.csv, row 1: column 'Edema' is missing" in error(read_dataset, "chexpert", chexpert)
+    assert "valid.csv, row 1: column 'Edema' is missing" in refused(read_dataset, "chexpert", chexpert)
     (chexpert / "valid.csv").unlink()
-    assert f"{chexpert}/valid.csv is not there" in error(read_dataset, "chexpert", chexpert)
+    assert f"{chexpert}/valid.csv is not there" in refused(read_dataset, "chexpert", chexpert)
 
 
-def test_a_table_without_labels(put, raw, error):
+def test_a_table_without_labels(put, raw):
     for name, rows in (("train.csv", TRAIN), ("valid.csv", VALID)):
         rows = [",".join(row.split(",")[:5]) for row in rows]
         put(name, "\n".join([",".join(HEADER.split(",")[:5]), *rows]))
         for row in rows:
             put(row.split(",")[0].partition("/")[2])
-    assert "the data set has no labels" in error(read_dataset, "chexpert", raw)
+    assert "the data set has no labels" in refused(read_dataset, "chexpert", raw)

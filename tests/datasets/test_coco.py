@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from couplet.datasets.registry import read_dataset
+from tests.support.errors import refused
 
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
 
@@ -76,18 +77,18 @@ def test_file_names_may_hold_the_folder(coco, raw):
     assert images["path"].iloc[0] == "train2017/000009.jpg"
 
 
-def test_two_years_need_a_choice(coco, raw, error):
+def test_two_years_need_a_choice(coco, raw):
     coco(train=instances({1: "COCO_train2014_1.jpg"}, [(1, 1)]), year=2014)
-    assert error(read_dataset, "coco", raw) == (
+    assert refused(read_dataset, "coco", raw) == (
         f"{raw} holds COCO 2014 and 2017: set data.source_args.year to one of them"
     )
     assert len(read_dataset("coco", raw, {"year": 2014}).table) == 2
     assert len(read_dataset("coco", raw, {"year": 2017}).table) == 3
-    assert "data.source_args.year = 2015 is not allowed" in error(read_dataset, "coco", raw, {"year": 2015})
+    assert "data.source_args.year = 2015 is not allowed" in refused(read_dataset, "coco", raw, {"year": 2015})
 
 
-def test_no_annotations(raw, error):
-    assert "has no COCO annotations; looked for annotations/instances_train2014.json and" in error(
+def test_no_annotations(raw):
+    assert "has no COCO annotations; looked for annotations/instances_train2014.json and" in refused(
         read_dataset, "coco", raw
     )
 
@@ -126,32 +127,32 @@ def changed(content: dict, path: str, value: object) -> dict:
         ("images/0/file_name", "missing.jpg", ", image id 9: train2017/missing.jpg is not in "),
     ],
 )  # fmt: skip
-def test_mistakes_in_the_annotations(coco, put, raw, error, path, value, expected):
+def test_mistakes_in_the_annotations(coco, put, raw, path, value, expected):
     put("annotations/instances_train2017.json", json.dumps(changed(TRAIN, path, value)))
-    assert f"{raw}/annotations/instances_train2017.json{expected}" in error(read_dataset, "coco", raw)
+    assert f"{raw}/annotations/instances_train2017.json{expected}" in refused(read_dataset, "coco", raw)
 
 
-def test_train_and_val_must_fit(coco, put, raw, error):
+def test_train_and_val_must_fit(coco, put, raw):
     put("annotations/instances_val2017.json", json.dumps(changed(VAL, "categories/0/name", "cat")))
     assert (
         "instances_val2017.json: its categories are not those of train2017: use the files of one release"
-        in error(read_dataset, "coco", raw)
+        in refused(read_dataset, "coco", raw)
     )
     coco(val=changed(VAL, "images/0/file_name", "000009.jpg"))
-    assert f"{raw}/annotations: 000009.jpg is in train2017 and in val2017: take it out of one" in error(
+    assert f"{raw}/annotations: 000009.jpg is in train2017 and in val2017: take it out of one" in refused(
         read_dataset, "coco", raw
     )
     (raw / "annotations" / "instances_val2017.json").unlink()
-    assert "instances_val2017.json is not there" in error(read_dataset, "coco", raw)
+    assert "instances_val2017.json is not there" in refused(read_dataset, "coco", raw)
 
 
-def test_broken_json(put, raw, error):
+def test_broken_json(put, raw):
     put("annotations/instances_train2017.json", '{"images": [')
-    assert "instances_train2017.json is not valid JSON (Expecting value: line 1 column 13" in error(
+    assert "instances_train2017.json is not valid JSON (Expecting value: line 1 column 13" in refused(
         read_dataset, "coco", raw
     )
     put("annotations/instances_train2017.json", "[]")
-    assert "the list 'categories' is missing" in error(read_dataset, "coco", raw)
+    assert "the list 'categories' is missing" in refused(read_dataset, "coco", raw)
 
 
 def test_real_images(shared_data):

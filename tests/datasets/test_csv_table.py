@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from couplet.datasets.registry import read_dataset
+from tests.support.errors import refused
 
 TABLE = (
     "filename,PatientID,Study ID,Gender,age,view,split,finding,Edema,Mass\n"
@@ -104,9 +105,9 @@ def test_rows_that_repeat_an_image_are_one_image_of_one_person(put, raw):
 
 @pytest.mark.parametrize("row", ["a.png,7,s1,F,50,PA,train,Edema,0,0", "a.png,7,s1,F,50,PA,test,Edema,1,0",
                                  "a.png,7,s1,F,50,PA,train,Edema,1,"])  # fmt: skip
-def test_rows_that_repeat_an_image_and_disagree_are_errors(data, put, error, row):
+def test_rows_that_repeat_an_image_and_disagree_are_errors(data, put, row):
     put("labels.csv", f"{TABLE}{row}\n")
-    assert error(read_dataset, "csv", data) == (
+    assert refused(read_dataset, "csv", data) == (
         f"{data}/labels.csv, row 5, column 'filename': 'a.png' is already in row 2 with other labels or another "
         "part: take one of them out"
     )
@@ -125,44 +126,44 @@ def test_rows_that_repeat_an_image_and_disagree_are_errors(data, put, error, row
         ("b.png", "../b.png", "row 3, column 'filename': '../b.png' is not a path inside the data folder"),
     ],
 )  # fmt: skip
-def test_mistakes_in_the_table(data, put, error, old, new, expected):
+def test_mistakes_in_the_table(data, put, old, new, expected):
     put("labels.csv", TABLE.replace(old, new, 1))
-    assert f"{data}/labels.csv, {expected}" in error(read_dataset, "csv", data)
+    assert f"{data}/labels.csv, {expected}" in refused(read_dataset, "csv", data)
 
 
-def test_no_label_columns(put, raw, error):
+def test_no_label_columns(put, raw):
     put("labels.csv", "image,note,empty\na.png,x,\n")
-    assert "row 1: no column holds labels (1, 0, -1 or nothing): name the labels in" in error(
+    assert "row 1: no column holds labels (1, 0, -1 or nothing): name the labels in" in refused(
         read_dataset, "csv", raw
     )
 
 
-def test_mistakes_in_the_settings(data, put, error):
+def test_mistakes_in_the_settings(data, put):
     assert (
         "labels.csv, row 1: column 'Edma' is missing: correct data.source_args.label_columns; in the header did you"
-        in (error(read_dataset, "csv", data, {"label_columns": ["Edma"]}))
+        in (refused(read_dataset, "csv", data, {"label_columns": ["Edma"]}))
     )
-    assert "column 'who' is missing: correct data.source_args.patient_column" in error(
+    assert "column 'who' is missing: correct data.source_args.patient_column" in refused(
         read_dataset, "csv", data, {"patient_column": "who"}
     )
-    assert "data.source_args.label_columns: 'Edema' is there twice" in error(
+    assert "data.source_args.label_columns: 'Edema' is there twice" in refused(
         read_dataset, "csv", data, {"label_columns": ["Edema", "Edema"]}
     )
-    assert "data.source_args.table: '../x.csv' is not a path inside the data folder" in error(
+    assert "data.source_args.table: '../x.csv' is not a path inside the data folder" in refused(
         read_dataset, "csv", data, {"table": "../x.csv"}
     )
-    assert "is not a path inside the data folder" in error(
+    assert "is not a path inside the data folder" in refused(
         read_dataset, "csv", data, {"image_folder": "/images"}
     )
-    assert "data.source_args.label_columns = 'Edema' is not allowed" in error(
+    assert "data.source_args.label_columns = 'Edema' is not allowed" in refused(
         read_dataset, "csv", data, {"label_columns": "Edema"}
     )
 
 
-def test_several_tables_need_a_choice(put, raw, error):
+def test_several_tables_need_a_choice(put, raw):
     put("a.csv", "image,A\nx.png,1\n")
     put("b.csv", "image,A\nx.png,1\n")
-    assert error(read_dataset, "csv", raw) == (
+    assert refused(read_dataset, "csv", raw) == (
         f"{raw}: several tables fit (a.csv, b.csv): name it in data.source_args.table"
     )
 

@@ -6,6 +6,7 @@ import pytest
 from pandas import Series
 
 from couplet.datasets.folder import check_images, check_paths, require_folder, walk
+from tests.support.errors import refused
 
 
 def where(row: int) -> str:
@@ -56,8 +57,8 @@ def test_the_raw_folder_itself_may_be_a_link(put, raw, tmp_path):
     ["/etc/passwd", "../a.jpg", "a/../../b.jpg", "a/..", "C:/a.jpg", "a\\b.jpg", "./a.jpg", "a//b.jpg", "a/", "",
      "a\x00b", "a\nb"],
 )  # fmt: skip
-def test_paths_that_could_leave_the_folder_are_refused(path, error):
-    assert error(check_paths, paths("good.jpg", path), where) == (
+def test_paths_that_could_leave_the_folder_are_refused(path):
+    assert refused(check_paths, paths("good.jpg", path), where) == (
         f"{where(3)}: {path!r} is not a path inside the data folder: write it relative, with '/' and without '..'"
     )
 
@@ -67,58 +68,58 @@ def test_other_paths_are_fine(path):
     check_paths(paths(path), where)
 
 
-def test_missing_images_are_named_and_counted(put, raw, error):
+def test_missing_images_are_named_and_counted(put, raw):
     put("images/a.jpg")
-    assert error(check_images, raw, paths("images/a.jpg", "images/b.jpg"), where) == (
+    assert refused(check_images, raw, paths("images/a.jpg", "images/b.jpg"), where) == (
         f"{where(3)}: images/b.jpg is not in {raw}: put the file there or take the row out of the table"
     )
-    message = error(check_images, raw, paths("images/c.jpg", "images/a.jpg", "other/b.jpg"), where)
+    message = refused(check_images, raw, paths("images/c.jpg", "images/a.jpg", "other/b.jpg"), where)
     assert message.startswith(f"{where(2)}: images/c.jpg is not in {raw} (2 images are missing): put")
 
 
-def test_what_is_no_image_file_is_named(put, raw, tmp_path, error):
+def test_what_is_no_image_file_is_named(put, raw, tmp_path):
     (raw / "folder.jpg").mkdir()
-    assert "folder.jpg is a folder, not an image" in error(check_images, raw, paths("folder.jpg"), where)
+    assert "folder.jpg is a folder, not an image" in refused(check_images, raw, paths("folder.jpg"), where)
     os.mkfifo(raw / "pipe.jpg")
-    assert "pipe.jpg is not a regular file" in error(check_images, raw, paths("pipe.jpg"), where)
+    assert "pipe.jpg is not a regular file" in refused(check_images, raw, paths("pipe.jpg"), where)
     put(".a.jpg")
-    assert ".a.jpg is hidden" in error(check_images, raw, paths(".a.jpg"), where)
+    assert ".a.jpg is hidden" in refused(check_images, raw, paths(".a.jpg"), where)
     (raw / "broken.jpg").symlink_to("nothing.jpg")
-    assert error(check_images, raw, paths("broken.jpg"), where) == (
+    assert refused(check_images, raw, paths("broken.jpg"), where) == (
         f"{where(2)}: broken.jpg is a link to something that is not there: mend the link or put the file there"
     )
     (raw / "circle.jpg").symlink_to("circle.jpg")
-    assert "circle.jpg is a link that leads to itself: mend" in error(
+    assert "circle.jpg is a link that leads to itself: mend" in refused(
         check_images, raw, paths("circle.jpg"), where
     )
 
 
-def test_a_name_that_is_there_in_another_spelling_is_shown(put, raw, error):
+def test_a_name_that_is_there_in_another_spelling_is_shown(put, raw):
     put("images/Ü (1).JPG")
-    assert error(check_images, raw, paths("images/u\u0308(1).jpg"), where) == (
+    assert refused(check_images, raw, paths("images/u\u0308(1).jpg"), where) == (
         f"{where(2)}: images/u\u0308(1).jpg is not in {raw}, but 'images/Ü (1).JPG' is: "
         "write it exactly so, or rename the file"
     )
 
 
-def test_images_behind_a_link_that_leaves_are_refused(raw, tmp_path, error):
+def test_images_behind_a_link_that_leaves_are_refused(raw, tmp_path):
     outside = tmp_path / "raw_but_longer"  # its name starts like the raw folder's
     outside.mkdir()
     (outside / "x.jpg").write_bytes(b"x")
     (raw / "images").symlink_to(outside)
     (raw / "y.jpg").symlink_to(outside / "x.jpg")
     for path in ("images/x.jpg", "y.jpg"):
-        assert error(check_images, raw, paths(path), where) == (
+        assert refused(check_images, raw, paths(path), where) == (
             f"{where(2)}: {path} leaves the data folder through a link: "
             f"link the whole data set as {raw} instead"
         )
 
 
-def test_a_missing_folder_says_how_to_link_it(raw, error):
+def test_a_missing_folder_says_how_to_link_it(raw):
     require_folder("nih", raw)
-    assert error(require_folder, "nih", raw / "nih") == (
+    assert refused(require_folder, "nih", raw / "nih") == (
         f"{raw}/nih is not there: link the data with `ln -s /path/to/the/data {raw}/nih` "
         "(docs/datasets.md, nih), or set COUPLET_DATA_ROOT"
     )
     (raw / "nih").symlink_to("nowhere")
-    assert "is a link to something that is not there" in error(require_folder, "nih", raw / "nih")
+    assert "is a link to something that is not there" in refused(require_folder, "nih", raw / "nih")

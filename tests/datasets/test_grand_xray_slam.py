@@ -5,6 +5,7 @@ import pytest
 
 from couplet.datasets.grand_xray_slam import LABELS, PEOPLE
 from couplet.datasets.registry import read_dataset
+from tests.support.errors import refused
 
 HEADER = ",".join([*PEOPLE, *LABELS])
 # The first row of division B as published, one without sex and age, a lateral one without a position.
@@ -91,38 +92,38 @@ def test_test2_gives_the_labels_of_the_test_images(division_b, put):
     assert test["age"].tolist() == ["33.0"] * 3
 
 
-def test_test2_must_list_exactly_the_test_images(division_b, put, error):
+def test_test2_must_list_exactly_the_test_images(division_b, put):
     header = ",".join(["Image_name", *LABELS])
     put("test2.csv", header + "".join(f"\n{name}{',0' * 14}" for name in [*TEST, "00000099_001_001.jpg"]))
     assert (
         f"{division_b}/test2.csv, row 5, column 'Image_name': '00000099_001_001.jpg' is not in the sample"
-        in error(read_dataset, "phantom", division_b)
+        in refused(read_dataset, "phantom", division_b)
     )
     put("test2.csv", header + f"\n{TEST[0]}{',0' * 14}")
     assert (
         f"test2.csv has no row for the test image {TEST[1]!r} (missing: 2): label all test images"
-        in error(read_dataset, "phantom", division_b)
+        in refused(read_dataset, "phantom", division_b)
     )
 
 
-def test_both_divisions_need_a_choice(division_b, put, error):
+def test_both_divisions_need_a_choice(division_b, put):
     put("train1.csv", table(ROWS[0].replace("00000003", "00000001")))
     put("train1/00000001_001_001.jpg")
-    assert error(read_dataset, "grand_xray_slam", division_b) == (
+    assert refused(read_dataset, "grand_xray_slam", division_b) == (
         f"{division_b} holds both divisions (train1.csv, train2.csv): set data.source_args.division to A or B"
     )
     assert len(read_dataset("grand_xray_slam", division_b, {"division": "B"}).table) == 6
     assert len(read_dataset("grand_xray_slam", division_b, {"division": "A"}).table) == 1
 
 
-def test_the_other_division_is_never_read_instead(division_b, error):
-    message = error(read_dataset, "grand_xray_slam", division_b, {"division": "A"})
+def test_the_other_division_is_never_read_instead(division_b):
+    message = refused(read_dataset, "grand_xray_slam", division_b, {"division": "A"})
     assert message.startswith(
         f"{division_b} has no label table; looked for train1.csv or one *.csv with the columns"
     )
 
 
-def test_a_table_of_another_name_beside_images(put, raw, error):
+def test_a_table_of_another_name_beside_images(put, raw):
     put("mine.csv", table(*ROWS))
     for row in ROWS:
         put(f"images/{row.split(',')[0]}")
@@ -131,45 +132,45 @@ def test_a_table_of_another_name_beside_images(put, raw, error):
     assert dataset.table["path"].str.startswith("images/").all()
     assert dataset.table["part"].eq("train").all()
     put("theirs.csv", table(*ROWS))
-    assert "several tables fit (mine.csv, theirs.csv)" in error(read_dataset, "grand_xray_slam", raw)
+    assert "several tables fit (mine.csv, theirs.csv)" in refused(read_dataset, "grand_xray_slam", raw)
 
 
-def test_a_test_table_is_never_read_as_training_table(put, raw, error):
+def test_a_test_table_is_never_read_as_training_table(put, raw):
     put("test2.csv", table(*ROWS))
     for row in ROWS:
         put(f"images/{row.split(',')[0]}")
     assert (
         "has no label table; looked for train1.csv or train2.csv or one *.csv with the columns Image_name"
-        in error(read_dataset, "grand_xray_slam", raw)
+        in refused(read_dataset, "grand_xray_slam", raw)
     )
 
 
-def test_an_image_cannot_be_train_and_test(division_b, put, error):
+def test_an_image_cannot_be_train_and_test(division_b, put):
     put("sample_submission_2.csv", sample(TEST[0], "00000003_001_001.jpg"))
-    assert error(read_dataset, "grand_xray_slam", division_b) == (
+    assert refused(read_dataset, "grand_xray_slam", division_b) == (
         f"{division_b}/sample_submission_2.csv, row 3, column 'Image_name': '00000003_001_001.jpg' is also a "
         "training image of train2.csv: an image cannot be in both, take it out of one"
     )
 
 
-def test_the_sample_submission_must_have_the_14_labels(division_b, put, error):
+def test_the_sample_submission_must_have_the_14_labels(division_b, put):
     put("sample_submission_2.csv", sample(*TEST, columns=LABELS[1:]))
-    assert "sample_submission_2.csv, row 1: column 'Atelectasis' is missing" in error(
+    assert "sample_submission_2.csv, row 1: column 'Atelectasis' is missing" in refused(
         read_dataset, "grand_xray_slam", division_b
     )
     put("sample_submission_2.csv", sample(*TEST, columns=(*LABELS, "Hernia")))
-    assert "sample_submission_2.csv, row 1: column 'Hernia' is none of the 14 labels" in error(
+    assert "sample_submission_2.csv, row 1: column 'Hernia' is none of the 14 labels" in refused(
         read_dataset, "grand_xray_slam", division_b
     )
 
 
-def test_missing_images_are_named_with_their_table(division_b, error):
+def test_missing_images_are_named_with_their_table(division_b):
     (division_b / "test2" / TEST[1]).unlink()
-    assert error(read_dataset, "grand_xray_slam", division_b).startswith(
+    assert refused(read_dataset, "grand_xray_slam", division_b).startswith(
         f"{division_b}/sample_submission_2.csv, row 3, column 'Image_name': test2/{TEST[1]} is not in {division_b}: "
     )
     (division_b / "train2" / "00000012_002_001.jpg").unlink()
-    assert error(read_dataset, "grand_xray_slam", division_b).startswith(
+    assert refused(read_dataset, "grand_xray_slam", division_b).startswith(
         f"{division_b}/train2.csv, row 3, column 'Image_name': train2/00000012_002_001.jpg is not in {division_b}: "
     )
 
@@ -186,9 +187,9 @@ def test_missing_images_are_named_with_their_table(division_b, error):
         ("Patient_ID", "Patient", "row 1: column 'Patient_ID' is missing"),
     ],
 )  # fmt: skip
-def test_mistakes_in_the_table(division_b, put, error, old, new, expected):
+def test_mistakes_in_the_table(division_b, put, old, new, expected):
     put("train2.csv", table(*ROWS).replace(old, new, 1))
-    assert f"{division_b}/train2.csv, {expected}" in error(read_dataset, "grand_xray_slam", division_b)
+    assert f"{division_b}/train2.csv, {expected}" in refused(read_dataset, "grand_xray_slam", division_b)
 
 
 def test_names_without_numbers_are_their_own_patients(put, raw):

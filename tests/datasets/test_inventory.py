@@ -8,6 +8,7 @@ import types
 import pytest
 
 from couplet.datasets.inventory import Inventory, load_inventory, raw_folder, scan, scan_source
+from tests.support.errors import refused
 
 
 @pytest.fixture
@@ -76,34 +77,34 @@ def test_load_uses_the_list_and_check_compares_sizes(nih, monkeypatch):
     inventory.check(nih)
 
 
-def test_check_names_the_first_difference(nih, error):
+def test_check_names_the_first_difference(nih):
     scan_source("nih")
     inventory = load_inventory("nih", nih)
     (nih / "b.txt").write_bytes(b"three")
     since = "since data/inventory.json was written"
-    assert error(inventory.check, nih) == f"{nih}/b.txt has 5 bytes, not 3 {since}: run `couplet scan`"
+    assert refused(inventory.check, nih) == f"{nih}/b.txt has 5 bytes, not 3 {since}: run `couplet scan`"
     (nih / "a" / "x.jpg").unlink()
-    assert error(inventory.check, nih) == (
+    assert refused(inventory.check, nih) == (
         f"{nih}/a/x.jpg is gone {since} (and 1 more files differ): run `couplet scan`"
     )
     (nih / "a" / "new.jpg").write_bytes(b"")
-    assert error(inventory.check, nih).startswith(f"{nih}/a/new.jpg is new {since} (and 2 more")
+    assert refused(inventory.check, nih).startswith(f"{nih}/a/new.jpg is new {since} (and 2 more")
 
 
-def test_check_sees_a_label_that_changed_in_a_table_of_the_same_size(nih, error):
+def test_check_sees_a_label_that_changed_in_a_table_of_the_same_size(nih):
     (nih / "a.csv").write_text("image,A\nx.jpg,0\n")
     scan_source("nih")
     inventory = load_inventory("nih", nih)
     (nih / "a" / "x.jpg").write_bytes(b"two" * 1000)  # for whoever decodes it to find
     inventory.check(nih)
     (nih / "a.csv").write_text("image,A\nx.jpg,1\n")
-    assert error(inventory.check, nih) == (
+    assert refused(inventory.check, nih) == (
         f"{nih}/a.csv has changed since data/inventory.json was written: run `couplet scan`"
     )
 
 
-def test_md5_of_an_unknown_file(nih, error):
-    assert error(scan("nih", nih).md5_of, "c.txt") == (
+def test_md5_of_an_unknown_file(nih):
+    assert refused(scan("nih", nih).md5_of, "c.txt") == (
         "c.txt is not in data/inventory.json (nih): run `couplet scan`"
     )
 
@@ -127,11 +128,11 @@ def test_without_a_good_list_the_folder_is_hashed_again(nih, project, damage, ca
     assert listed.read_bytes() == good
 
 
-def test_a_change_of_content_alone_is_found_where_the_folder_is_hashed(nih, project, error):
+def test_a_change_of_content_alone_is_found_where_the_folder_is_hashed(nih, project):
     scan_source("nih")
     (project / "data/raw/nih.inventory.csv").unlink()
     (nih / "b.txt").write_bytes(b"owt")  # the same size
-    assert error(load_inventory, "nih", nih) == (
+    assert refused(load_inventory, "nih", nih) == (
         f"{nih} is not as in data/inventory.json (5 files, 3005 bytes, not 5 and 3005): restore the data, or "
         "run `couplet scan` to take it as it is"
     )
@@ -153,35 +154,35 @@ def test_a_read_only_data_root_is_enough(nih, project, monkeypatch, capsys):
     )
 
 
-def test_the_json_must_be_about_this_source(nih, project, error):
-    assert error(load_inventory, "nih", nih) == "data/inventory.json is not there: run `couplet scan`"
+def test_the_json_must_be_about_this_source(nih, project):
+    assert refused(load_inventory, "nih", nih) == "data/inventory.json is not there: run `couplet scan`"
     scan_source("nih")
-    assert error(load_inventory, "phantom", nih) == (
+    assert refused(load_inventory, "phantom", nih) == (
         "data/inventory.json describes 'nih' but data.source is 'phantom': run `couplet scan`"
     )
     (project / "data/inventory.json").write_text('{"source": "nih", "files": "5"}')
     assert (
-        error(load_inventory, "nih", nih)
+        refused(load_inventory, "nih", nih)
         == "data/inventory.json is not an inventory (keys: source, files, bytes, digest): run `couplet scan`"
     )
     (project / "data/inventory.json").write_text("{")
-    assert "data/inventory.json is not valid JSON" in error(load_inventory, "nih", nih)
+    assert "data/inventory.json is not valid JSON" in refused(load_inventory, "nih", nih)
 
 
-def test_what_cannot_be_scanned(nih, tmp_path, error):
+def test_what_cannot_be_scanned(nih, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "empty holds no files: put the data there" in error(scan, "nih", tmp_path / "empty")
+    assert "empty holds no files: put the data there" in refused(scan, "nih", tmp_path / "empty")
     (nih / "bad\nname").write_bytes(b"")
-    assert "the file name 'bad\\nname' holds control characters" in error(scan, "nih", nih)
+    assert "the file name 'bad\\nname' holds control characters" in refused(scan, "nih", nih)
     (nih / "bad\nname").unlink()
     (nih / "away").symlink_to(tmp_path / "empty")
-    assert error(scan, "nih", nih) == (
+    assert refused(scan, "nih", nih) == (
         f"{nih}/away is a link that leaves the data folder: link the whole data set as {nih}"
     )
 
 
-def test_scan_of_a_missing_folder_says_how_to_link_it(project, error):
-    assert "link the data with `ln -s /path/to/the/data" in error(scan_source, "chexpert")
+def test_scan_of_a_missing_folder_says_how_to_link_it(project):
+    assert "link the data with `ln -s /path/to/the/data" in refused(scan_source, "chexpert")
     assert not (project / "data/inventory.json").exists()
 
 

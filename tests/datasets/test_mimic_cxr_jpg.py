@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from couplet.datasets.registry import read_dataset
+from tests.support.errors import refused
 
 CHEXPERT = "subject_id,study_id,Atelectasis,Edema\n10000032,50414267,,1.0\n10000764,57375967,-1.0,0.0\n"
 SPLIT = (
@@ -76,9 +77,9 @@ def test_tables_as_they_come_gzipped(mimic):
         ("metadata", "ViewPosition", "View", "row 1: column 'ViewPosition' is missing"),
     ],
 )  # fmt: skip
-def test_mistakes_in_the_tables(mimic, put, error, name, old, new, expected):
+def test_mistakes_in_the_tables(mimic, put, name, old, new, expected):
     put(f"mimic-cxr-2.0.0-{name}.csv", TABLES[name].replace(old, new, 1))
-    message = error(read_dataset, "mimic_cxr_jpg", mimic)
+    message = refused(read_dataset, "mimic_cxr_jpg", mimic)
     if expected is None:
         assert message == (
             f"{mimic}/mimic-cxr-2.0.0-split.csv, row 2, column 'dicom_id': '02aa804e-bde0afdd' is not in "
@@ -88,10 +89,12 @@ def test_mistakes_in_the_tables(mimic, put, error, name, old, new, expected):
         assert f"{mimic}/mimic-cxr-2.0.0-{name}.csv, {expected}" in message
 
 
-def test_missing_files(mimic, error):
+def test_missing_files(mimic):
     (mimic / PATHS[2]).unlink()
-    assert error(read_dataset, "mimic_cxr_jpg", mimic).startswith(
+    assert refused(read_dataset, "mimic_cxr_jpg", mimic).startswith(
         f"{mimic}/mimic-cxr-2.0.0-split.csv, row 4, column 'dicom_id': {PATHS[2]} is not in {mimic}: "
     )
     (mimic / "mimic-cxr-2.0.0-chexpert.csv").unlink()
-    assert f"{mimic}/mimic-cxr-2.0.0-chexpert.csv is not there" in error(read_dataset, "mimic_cxr_jpg", mimic)
+    assert f"{mimic}/mimic-cxr-2.0.0-chexpert.csv is not there" in refused(
+        read_dataset, "mimic_cxr_jpg", mimic
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from couplet.datasets.nih import FINDINGS
 from couplet.datasets.registry import read_dataset
+from tests.support.errors import refused
 
 # The header as published: two columns' names are split by their own comma.
 HEADER = (
@@ -72,7 +73,7 @@ def test_the_first_release_with_its_trailing_comma(put, nih):
     assert images["age"].tolist()[0] == "057Y"
 
 
-def test_images_in_numbered_folders(put, raw, error):
+def test_images_in_numbered_folders(put, raw):
     put("Data_Entry_2017_v2020.csv", table(*ROWS))
     for name, part in zip(NAMES, ("001", "001", "002", "012"), strict=True):
         put(f"images_{part}/images/{name}")
@@ -81,15 +82,15 @@ def test_images_in_numbered_folders(put, raw, error):
         f"images_{p}/images/{n}" for n, p in zip(NAMES, ("001", "001", "002", "012"), strict=True)
     ]
     put(f"images_002/images/{NAMES[0]}")
-    message = error(read_dataset, "nih", raw)
+    message = refused(read_dataset, "nih", raw)
     assert NAMES[0] in message and "images_001/images/" in message and "images_002/images/" in message
     assert message.endswith("remove one of them")
 
 
-def test_an_incomplete_download_is_named_and_counted(put, raw, error):
+def test_an_incomplete_download_is_named_and_counted(put, raw):
     put("Data_Entry_2017_v2020.csv", table(*ROWS))
     put(f"images_001/images/{NAMES[0]}")
-    assert error(read_dataset, "nih", raw) == (
+    assert refused(read_dataset, "nih", raw) == (
         f"{raw}/Data_Entry_2017_v2020.csv, row 3, column 'Image Index': {NAMES[1]} is in no image folder "
         "(missing: 3 of 4): complete the download or shorten the table, docs/datasets.md says how"
     )
@@ -97,9 +98,9 @@ def test_an_incomplete_download_is_named_and_counted(put, raw, error):
     assert read_dataset("nih", raw).table["path"].tolist() == [f"images_001/images/{NAMES[0]}"]
 
 
-def test_a_missing_image_in_the_one_folder(nih, error):
+def test_a_missing_image_in_the_one_folder(nih):
     (nih / "images" / NAMES[2]).unlink()
-    assert error(read_dataset, "nih", nih).startswith(
+    assert refused(read_dataset, "nih", nih).startswith(
         f"{nih}/Data_Entry_2017_v2020.csv, row 4, column 'Image Index': images/{NAMES[2]} is not in {nih}: put"
     )
 
@@ -122,22 +123,22 @@ def test_official_lists_hold_for_copies_in_another_format(put, raw):
     assert images["image_id"].iloc[3] == "00000003_001.jpg"
 
 
-def test_lists_that_do_not_decide_are_errors(nih, put, error):
+def test_lists_that_do_not_decide_are_errors(nih, put):
     put("train_val_list.txt", "\n".join(NAMES[:3]))
-    assert error(read_dataset, "nih", nih) == (
+    assert refused(read_dataset, "nih", nih) == (
         f"{nih}/train_val_list.txt is there but test_list.txt is not: put both lists there, or neither"
     )
     put("test_list.txt", "\n".join(NAMES[2:]))
-    assert error(read_dataset, "nih", nih) == (
+    assert refused(read_dataset, "nih", nih) == (
         f"{nih}/Data_Entry_2017_v2020.csv, row 4, column 'Image Index': '00000002_000.png' is in both "
         "train_val_list.txt and test_list.txt: mend train_val_list.txt and test_list.txt, or remove both"
     )
     put("train_val_list.txt", NAMES[0])
-    assert "row 3, column 'Image Index': '00000001_001.png' is in neither list" in error(
+    assert "row 3, column 'Image Index': '00000001_001.png' is in neither list" in refused(
         read_dataset, "nih", nih
     )
     put("test_list.txt", "\n")
-    assert "test_list.txt is empty" in error(read_dataset, "nih", nih)
+    assert "test_list.txt is empty" in refused(read_dataset, "nih", nih)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +154,9 @@ def test_lists_that_do_not_decide_are_errors(nih, put, error):
         (",0.171,0.171", ",0.171", "row 4: 10 cells, but the header has 11 columns"),
     ],
 )  # fmt: skip
-def test_mistakes_in_the_table(nih, put, error, old, new, expected):
+def test_mistakes_in_the_table(nih, put, old, new, expected):
     put("Data_Entry_2017_v2020.csv", table(*ROWS).replace(old, new, 1))
-    assert f"{nih}/Data_Entry_2017_v2020.csv, {expected}" in error(read_dataset, "nih", nih)
+    assert f"{nih}/Data_Entry_2017_v2020.csv, {expected}" in refused(read_dataset, "nih", nih)
 
 
 def test_real_images(shared_data):

@@ -8,32 +8,33 @@ from pandas import DataFrame
 
 from couplet.datasets.base import META, Dataset
 from couplet.datasets.registry import ADAPTERS, read_dataset
-from couplet.settings.params import SOURCES
+from couplet.settings.schema.data import SOURCES
+from tests.support.errors import refused
 
 
 def test_every_source_of_the_schema_has_an_adapter():
     assert tuple(ADAPTERS) == SOURCES
 
 
-def test_unknown_source_and_unknown_settings_are_named(raw, error):
-    assert "unknown data.source 'nhi': did you mean 'nih'?" in error(read_dataset, "nhi", raw)
-    assert error(read_dataset, "nih", raw, {"no_findings": True}) == (
+def test_unknown_source_and_unknown_settings_are_named(raw):
+    assert "unknown data.source 'nhi': did you mean 'nih'?" in refused(read_dataset, "nhi", raw)
+    assert refused(read_dataset, "nih", raw, {"no_findings": True}) == (
         "unknown key data.source_args.no_findings for data.source: nih: did you mean 'no_finding'? "
         "(allowed: no_finding)"
     )
-    assert error(read_dataset, "chexpert", raw, {"x": 1}) == (
+    assert refused(read_dataset, "chexpert", raw, {"x": 1}) == (
         "unknown key data.source_args.x for data.source: chexpert: nothing is allowed here"
     )
-    assert error(read_dataset, "nih", raw, {"no_finding": "yes"}) == (
+    assert refused(read_dataset, "nih", raw, {"no_finding": "yes"}) == (
         "data.source_args.no_finding = 'yes' is not allowed: it should be true or false"
     )
-    assert error(read_dataset, "grand_xray_slam", raw, {"division": "C"}) == (
+    assert refused(read_dataset, "grand_xray_slam", raw, {"division": "C"}) == (
         "data.source_args.division = 'C' is not allowed: it should be 'auto', 'A' or 'B'"
     )
 
 
-def test_missing_raw_folder(raw, error):
-    assert "link the data with `ln -s" in error(read_dataset, "coco", raw / "coco")
+def test_missing_raw_folder(raw):
+    assert "link the data with `ln -s" in refused(read_dataset, "coco", raw / "coco")
 
 
 def test_patients_in_both_parts_are_counted_and_said(put, raw, capsys):
@@ -54,13 +55,13 @@ def images(part: str = "train", labels: tuple[str, ...] = ("A",)) -> DataFrame:
     )
 
 
-def test_dataset_checks_what_every_adapter_promises(error):
+def test_dataset_checks_what_every_adapter_promises():
     assert not Dataset(["A"], images()).test_labelled
-    assert "no labels" in error(Dataset, [], images(labels=()))
-    assert error(Dataset, ["view"], images(labels=("view",))) == (
+    assert "no labels" in refused(Dataset, [], images(labels=()))
+    assert refused(Dataset, ["view"], images(labels=("view",))) == (
         "label 'view' has the name of another column of the manifest: rename that label"
     )
-    assert "no training images" in error(Dataset, ["A"], images("test"))
+    assert "no training images" in refused(Dataset, ["A"], images("test"))
     with pytest.raises(ValueError, match="columns must be"):
         Dataset(["B"], images())
 

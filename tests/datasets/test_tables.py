@@ -9,6 +9,7 @@ from pandas import DataFrame
 
 from couplet.datasets import csv_text
 from couplet.datasets.tables import find_table, read_table, resolve_unknown
+from tests.support.errors import refused
 
 
 def test_rows_are_indexed_by_their_line_and_cells_are_text(put):
@@ -31,17 +32,17 @@ def test_bom_line_ends_and_trailing_commas_do_not_matter(raw, content):
     assert table.cells.to_numpy().tolist() == [["x", "1"], ["y", ""]]
 
 
-def test_gzip_is_read_and_a_broken_one_is_named(raw, error):
+def test_gzip_is_read_and_a_broken_one_is_named(raw):
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\nx\n"))
     assert read_table(raw / "t.csv.gz").cells["id"].tolist() == ["x"]
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\nx\n")[:-6])
-    assert "t.csv.gz cannot be read" in error(read_table, raw / "t.csv.gz")
+    assert "t.csv.gz cannot be read" in refused(read_table, raw / "t.csv.gz")
 
 
-def test_a_packed_table_is_not_unpacked_beyond_the_limit(raw, error, monkeypatch):
+def test_a_packed_table_is_not_unpacked_beyond_the_limit(raw, monkeypatch):
     monkeypatch.setattr(csv_text, "MAX_BYTES", 1000)
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\n" + b"x\n" * 10**6))
-    assert error(read_table, raw / "t.csv.gz") == (
+    assert refused(read_table, raw / "t.csv.gz") == (
         f"{raw}/t.csv.gz has more than 1000 bytes: it is no label table, take it away"
     )
 
@@ -63,9 +64,9 @@ def test_text_is_read_in_pieces_and_no_character_or_line_end_is_torn(raw):
     assert list(csv_text.read_rows(raw / "t.csv")) == [(n + 1, [cell]) for n, cell in enumerate(cells)]
 
 
-def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put, error):
+def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put):
     path = put("t.csv", 'id\na\n"b\nc\nd\n')
-    assert error(read_table, path) == (
+    assert refused(read_table, path) == (
         f"{path}, row 3: not valid CSV (unexpected end of data): mend its quotation marks"
     )
 
@@ -97,62 +98,65 @@ def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put, erro
     ],
     ids=lambda value: None if isinstance(value, str) else "",
 )
-def test_unreadable_tables_are_named(raw, error, content, expected):
+def test_unreadable_tables_are_named(raw, content, expected):
     (raw / "t.csv").write_bytes(content)
-    assert f"{raw}/{expected}" in error(read_table, raw / "t.csv", ["id"])
+    assert f"{raw}/{expected}" in refused(read_table, raw / "t.csv", ["id"])
 
 
-def test_missing_table(raw, error):
-    assert f"{raw}/t.csv is not there" in error(read_table, raw / "t.csv")
+def test_missing_table(raw):
+    assert f"{raw}/t.csv is not there" in refused(read_table, raw / "t.csv")
 
 
-def test_cells_are_checked(put, error):
+def test_cells_are_checked(put):
     table = read_table(put("t.csv", "id,patient,part,A,B\nx,1,train,1,0.0\ny,,test,-1,\nx,3,valid,1.0,yes\n"))
     where = f"{table.path}, row"
-    assert error(table.unique, "id") == (
+    assert refused(table.unique, "id") == (
         f"{where} 4, column 'id': 'x' is already in row 2: take one of them out"
     )
-    assert error(table.filled, "patient") == (
+    assert refused(table.filled, "patient") == (
         f"{where} 3, column 'patient': the cell is empty: fill it or take the row out"
     )
-    assert error(table.one_of, "part", ["train", "test"]) == (
+    assert refused(table.one_of, "part", ["train", "test"]) == (
         f"{where} 4, column 'part': 'valid' is not one of test, train: correct it"
     )
-    assert error(table.label_values, ["A", "B"]) == (
+    assert refused(table.label_values, ["A", "B"]) == (
         f"{where} 4, column 'B': 'yes' is not a label: write 1, 0, -1 (uncertain) or nothing (unknown)"
     )
     np.testing.assert_array_equal(table.label_values(["A"])["A"], [1, -1, 1])
 
 
 @pytest.mark.parametrize("value", ["2", "nan", "0.5", "1.00", "TRUE", "+1"])
-def test_only_the_four_label_values_are_labels(put, error, value):
+def test_only_the_four_label_values_are_labels(put, value):
     table = read_table(put("t.csv", f"A\n{value}\n"))
-    assert f"row 2, column 'A': {value!r} is not a label" in error(table.label_values, ["A"])
+    assert f"row 2, column 'A': {value!r} is not a label" in refused(table.label_values, ["A"])
 
 
-def test_labels_are_named_by_the_first_bad_row(put, error):
+def test_labels_are_named_by_the_first_bad_row(put):
     table = read_table(put("t.csv", "A,B\n0,x\ny,1\n"))
-    assert "row 2, column 'B': 'x'" in error(table.label_values, ["A", "B"])
+    assert "row 2, column 'B': 'x'" in refused(table.label_values, ["A", "B"])
 
 
-def test_find_table(put, raw, error):
-    assert "has no label table; looked for a.csv or b.csv or one *.csv with the columns id, A: keep" in error(
-        find_table, raw, ["a.csv", "b.csv"], ["id", "A"]
+def test_find_table(put, raw):
+    assert (
+        "has no label table; looked for a.csv or b.csv or one *.csv with the columns id, A: keep"
+        in refused(find_table, raw, ["a.csv", "b.csv"], ["id", "A"])
     )
     put("notes.csv", "id,text\n1,x\n")
     put(".hidden.csv", "id,A\n1,1\n")
     only = put("mine.csv", "id,A,more\n1,1,1\n")
     assert find_table(raw, ["a.csv"], ["id", "A"]) == only
     put("other.csv", "A,id\n1,1\n")
-    assert "several tables fit (mine.csv, other.csv): keep" in error(find_table, raw, ["a.csv"], ["id", "A"])
+    assert "several tables fit (mine.csv, other.csv): keep" in refused(
+        find_table, raw, ["a.csv"], ["id", "A"]
+    )
     assert find_table(raw, ["a.csv"], ["id", "A"], not_these=["other.csv"]) == only
     standard = put("a.csv", "x\n1\n")
     assert find_table(raw, ["a.csv"], ["id", "A"]) == standard
 
 
-def test_find_table_says_why_the_only_table_cannot_be_read(put, raw, error):
+def test_find_table_says_why_the_only_table_cannot_be_read(put, raw):
     put("mine.csv", "id;A\n1;1\n")
-    assert "mine.csv, row 1: columns are separated by semicolons" in error(find_table, raw, [], ["id", "A"])
+    assert "mine.csv, row 1: columns are separated by semicolons" in refused(find_table, raw, [], ["id", "A"])
 
 
 @pytest.mark.parametrize(
@@ -176,8 +180,8 @@ def test_resolve_unknown(uncertain, unmentioned, expected_a, expected_b):
     assert frame.equals(before)
 
 
-def test_resolve_unknown_names_an_unknown_label(error):
+def test_resolve_unknown_names_an_unknown_label():
     frame = DataFrame({"row": [2], "Edema": [1.0]})
-    assert error(resolve_unknown, frame, ["Edema"], {"Edma": "ones"}) == (
+    assert refused(resolve_unknown, frame, ["Edema"], {"Edma": "ones"}) == (
         "data.uncertain names the unknown label 'Edma': did you mean 'Edema'? (allowed: Edema)"
     )

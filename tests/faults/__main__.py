@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from faults.bench import Bench
-from faults.campaign import HAND, WRONG, draw_faults, run, table
-from faults.kinds import can_mount
+from tests.faults.bench import Bench
+from tests.faults.campaign import HAND, WRONG, draw_faults, run, table
+from tests.faults.kinds import can_mount
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--number", type=int, default=82, help="how many faults")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from projects import COUPLET, TINY, Project, new_project
 
 from couplet.phantom.drawing import draw_phantom
+from tests.support.projects import COUPLET, TINY, Project, new_project
 
 HOOK = Path(__file__).parent / "hook"
 STAGES = ("prepare", "split_mis", "train_fold@0", "evaluate_fold@0", "ensemble_predict", "report")

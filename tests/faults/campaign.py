@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from faults import kinds
-from faults.bench import STAGES, Bench, Missed, couplet, program
-from faults.kinds import Strike, Struck
+from tests.faults import kinds
+from tests.faults.bench import STAGES, Bench, Missed, couplet, program
+from tests.faults.kinds import Strike, Struck
 
 # How a disturbed run ended.
 SAME, MENDED, HAND, WRONG = "same bytes", "same bytes after the named command", "needed a hand", "wrong"

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from faults.bench import Bench
+
+from tests.faults.bench import Bench
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.bench import (
+from tests.faults.bench import (
     At,
     Bench,
     Missed,
@@ -32,7 +32,7 @@ from faults.bench import (
     unhook,
     wait_until_gone,
 )
-from projects import Project
+from tests.support.projects import Project
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
-from faults.bench import Bench, start, undo, wait_for
-from projects import Project
+from tests.faults.bench import Bench, start, undo, wait_for
+from tests.support.projects import Project
 
 
 def checkpoint(project: Project) -> bool:

@@ -6,9 +6,10 @@ import random
 from functools import partial
 
 import pytest
-from faults import kinds
-from faults.bench import Bench, damage
-from faults.campaign import MENDED, SAME, Fault, Outcome, all_faults, draw_faults, inject, judge, table
+
+from tests.faults import kinds
+from tests.faults.bench import Bench, damage
+from tests.faults.campaign import MENDED, SAME, Fault, Outcome, all_faults, draw_faults, inject, judge, table
 
 SHORT = [
     (kinds.kill_stage, "prepare"),

@@ -11,7 +11,7 @@ from PIL import Image
 from couplet.images.codec import EXPECTED_SHARE, FILES, SETTINGS, codec_fingerprint, decode_jpeg, encode
 from couplet.images.decode import decode
 from couplet.phantom.drawing import draw_image
-from couplet.settings.params import Codec
+from couplet.settings.schema.image import Codec
 
 
 def through_jpeg(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:

@@ -4,14 +4,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from couplet.images.feed import READ_AHEAD, image_batches
-from couplet.images.store import ImageStore, shard_name
+from couplet.images.store import ImageStore
 from couplet.project.errors import UserError
-from couplet.project.files import write_csv, write_json
+from tests.support.stores import write_store
 
 CPU = torch.device("cpu")
 N = 50
@@ -21,10 +20,7 @@ N = 50
 def store(tmp_path: Path) -> ImageStore:
     """Image i is all i."""
     images = np.repeat(np.arange(N, dtype=np.uint8), 16).reshape(N, 1, 4, 4)
-    np.save(tmp_path / shard_name(0), images)
-    write_csv(tmp_path / "manifest.csv", pd.DataFrame({"shard": 0, "row": range(N)}))
-    write_json(tmp_path / "labels.json", {"image": {"channels": 1, "store_size": 4}})
-    return ImageStore(tmp_path)
+    return write_store(tmp_path, images)
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 7, N])

@@ -22,7 +22,7 @@ from couplet.images.decode import decode, decode_bytes
 from couplet.images.packing import Outcome, Packing, RawImage
 from couplet.images.writing import Encoded
 from couplet.project.errors import UserError
-from couplet.settings.params import Codec
+from couplet.settings.schema.image import Codec
 
 SIZE = 16
 CODECS = pytest.mark.parametrize("codec", ["raw", "jpeg"])
@@ -37,13 +37,6 @@ def raw_image(folder: Path, name: str, content: bytes | None = None) -> RawImage
         path.write_bytes(content)
     data = path.read_bytes()
     return RawImage(name, len(data), hashlib.md5(data).hexdigest())
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as tv
 from couplet.images import views
 from couplet.images.draws import image_keys, uniforms
 from couplet.images.views import N_DRAWS, crop_boxes, evaluation_view, training_view
-from couplet.settings.params import AugmentParams
+from couplet.settings.schema.augment import AugmentParams
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLAIN = {"crop": "none", "flip": 0.0, "rotation": 0.0}
@@ -130,6 +130,12 @@ def test_whole_image() -> None:
 # --- one resampling, compared with torchvision's separate steps --------------------------------------------
 
 
+def torchvisions_crop(image: torch.Tensor, box: np.ndarray, size: int, flip: bool) -> torch.Tensor:
+    left, top, width, height = (int(x) for x in box)
+    crop = tv.resized_crop(image.float() / 255, top, left, height, width, [size, size], antialias=False)
+    return tv.hflip(crop) if flip else crop
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("crop", ["random_resized", "multi_scale", "none"])
 def test_crop_and_flip_equal_torchvisions(channels: int, crop: str) -> None:
@@ -140,12 +146,7 @@ def test_crop_and_flip_equal_torchvisions(channels: int, crop: str) -> None:
     boxes = crop_boxes(draws, side, size, settings)
     assert 2 < (draws[:, views.FLIP] < 0.5).sum() < 10
     for i in range(n):
-        left, top, width, height = (int(x) for x in boxes[i])
-        theirs = tv.resized_crop(
-            images[i].float() / 255, top, left, height, width, [size, size], antialias=False
-        )
-        if draws[i, views.FLIP] < 0.5:
-            theirs = tv.hflip(theirs)
+        theirs = torchvisions_crop(images[i], boxes[i], size, flip=draws[i, views.FLIP] < 0.5)
         # At the crop's edge torchvision repeats the last pixel; here the picture goes on.
         inner = (slice(None), slice(2, -2), slice(2, -2))
         torch.testing.assert_close(ours[i][inner], theirs.expand(3, -1, -1)[inner], atol=2e-5, rtol=0)
@@ -160,12 +161,7 @@ def test_rotation_equals_torchvisions_after_crop_and_flip(crop: str) -> None:
     ours = unnormalised(training_view(images, draws, size, settings, MEAN, STD))[:, :1]
     boxes = crop_boxes(draws, side, size, settings)
     for i in range(n):
-        left, top, width, height = (int(x) for x in boxes[i])
-        theirs = tv.resized_crop(
-            images[i].float() / 255, top, left, height, width, [size, size], antialias=False
-        )
-        if draws[i, views.FLIP] < 0.5:
-            theirs = tv.hflip(theirs)
+        theirs = torchvisions_crop(images[i], boxes[i], size, flip=draws[i, views.FLIP] < 0.5)
         angle = (2 * draws[i, views.ANGLE] - 1) * 30
         theirs = tv.rotate(theirs, angle, interpolation=tv.InterpolationMode.BILINEAR)
         difference = (ours[i] - theirs).abs()

@@ -18,7 +18,7 @@ from couplet.phantom.cohort import PREVALENCE, draw_cohort
 from couplet.phantom.drawing import draw_image, draw_phantom
 from couplet.project.errors import UserError
 from couplet.project.files import read_json
-from couplet.project.paths import INVENTORY
+from couplet.project.project import HERE
 
 SEEDS = range(12)
 COLUMNS = ["Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition", *LABELS]
@@ -112,7 +112,7 @@ PICTURE_SHA256 = "eedba3bdf4bd22ec21c03dd043524899439952486981cd49ab95ab73ce0e4d
 def test_the_whole_drawing_is_that_of_the_committed_inventory(project_root: Path, tmp_path: Path) -> None:
     """A change of the drawing needs `couplet scan`, or the first `dvc repro` of a fresh clone is refused."""
     draw_phantom(tmp_path / "phantom")
-    assert scan("phantom", tmp_path / "phantom").summary == read_json(project_root / INVENTORY)
+    assert scan("phantom", tmp_path / "phantom").summary == read_json(project_root / HERE.inventory)
 
 
 def test_a_folder_with_files_is_never_drawn_over(folder: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from projects import TINY, Project, new_project
 
 from couplet.phantom.drawing import draw_phantom
+from tests.support.projects import TINY, Project, new_project
 
 
 @pytest.fixture(scope="session")
@@ -27,21 +25,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory, raw: Path) -> Project:
     project.run("dvc", "repro")
     project.commit("results")
     return project
-
-
-@pytest.fixture(scope="session")
-def make_project() -> Callable[[Path, str, Path, dict[str, Any]], Project]:
-    """`new_project` for tests: folder, preset, raw data, changes of settings."""
-    return new_project
-
-
-@pytest.fixture(scope="session")
-def tiny_settings() -> dict[str, Any]:
-    """What makes a run tiny."""
-    return dict(TINY)
-
-
-@pytest.fixture(scope="session")
-def project_class() -> type[Project]:
-    """`Project`, for a checkout that a test made itself."""
-    return Project

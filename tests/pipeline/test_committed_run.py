@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from couplet.running.arithmetic import lacks_avx2
+from tests.support.projects import ROOT, Project
 
 pytestmark = pytest.mark.committed
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, project_root: Path, project_class: Any) -> Any:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("fresh") / "couplet"
-    subprocess.run(["git", "clone", "-q", str(project_root), str(folder)], check=True)
-    project = project_class(folder)
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    project = Project(folder)
     project.run("git", "config", "user.name", "test")
     project.run("git", "config", "user.email", "test@example.org")
     project.run("dvc", "repro")
     return project
 
 
-def test_the_run_is_the_committed_one_byte_for_byte(clone: Any) -> None:
+def test_the_run_is_the_committed_one_byte_for_byte(clone: Project) -> None:
     """On every x86-64 CPU with AVX2: arithmetic is portable."""
     if lacks_avx2() is not None:
         pytest.skip(str(lacks_avx2()))
@@ -34,7 +33,7 @@ def test_the_run_is_the_committed_one_byte_for_byte(clone: Any) -> None:
     assert said == "the results are those of the last commit, byte for byte\n"
 
 
-def test_what_the_committed_lock_names_is_in_the_readers_cache(clone: Any) -> None:
+def test_what_the_committed_lock_names_is_in_the_readers_cache(clone: Project) -> None:
     """So that the way back from anything, `git checkout . && dvc checkout`, works in this clone too."""
     if lacks_avx2() is not None:
         pytest.skip(str(lacks_avx2()))
@@ -43,17 +42,17 @@ def test_what_the_committed_lock_names_is_in_the_readers_cache(clone: Any) -> No
     assert "up to date" in clone.run("dvc", "status").stdout
 
 
-def test_every_fold_of_the_phantom_is_learned(clone: Any) -> None:
+def test_every_fold_of_the_phantom_is_learned(clone: Project) -> None:
     for fold in (0, 1, 2):
         assert clone.json(f"metrics/fold_{fold}.json")["auc_macro"] >= 0.80
     assert clone.json("metrics/split.json")["patients_in_two_folds"] == 0
 
 
-def test_a_second_repro_does_nothing(clone: Any) -> None:
+def test_a_second_repro_does_nothing(clone: Project) -> None:
     assert "Data and pipelines are up to date" in clone.run("dvc", "repro").stdout
 
 
-def test_the_ablation_as_in_the_readme(clone: Any) -> None:
+def test_the_ablation_as_in_the_readme(clone: Project) -> None:
     """Both arms are this machine's own, and so is the way back."""
     clone.run("dvc", "exp", "run", "-n", "baseline")
     ran = clone.run("dvc", "exp", "run", "-n", "no-refiner", "-S", "refiner.enabled=false").stdout

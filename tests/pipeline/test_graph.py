@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.support.projects import TINY, Project, new_project, rows
 
 RESULTS = ("data/prepared", "data/splits", "data/models", "data/predictions", "metrics", "plots")
 SCORES = ["auc_macro", "map", "cp", "cr", "cf1", "op", "or", "of1", "top3", "n_images", "labels_skipped"]
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_every_contract_file_is_there_and_fits(finished: Any) -> None:
+def test_every_contract_file_is_there_and_fits(finished: Project) -> None:
     folder = finished.folder
     labels = finished.json("data/prepared/labels.json")["labels"]
     manifest = rows(folder / "data/prepared/manifest.csv")
@@ -55,7 +50,7 @@ def test_every_contract_file_is_there_and_fits(finished: Any) -> None:
     assert ensemble["oof"]["n_images"] == sum(row["fold"] != "test" for row in folds)
 
 
-def test_the_ensemble_is_the_mean_of_its_folds_in_the_submissions_order(finished: Any, raw: Path) -> None:
+def test_the_ensemble_is_the_mean_of_its_folds_in_the_submissions_order(finished: Project, raw: Path) -> None:
     folder = finished.folder / "data/predictions/ensemble"
     by_fold = [rows(finished.folder / f"data/predictions/test/fold_{fold}.csv") for fold in "012"]
     mean = rows(folder / "test.csv")
@@ -70,13 +65,30 @@ def test_the_ensemble_is_the_mean_of_its_folds_in_the_submissions_order(finished
     assert submission[0]["Edema"] == predicted[submission[0]["Image_name"]]["Edema"]
 
 
-def test_a_second_repro_does_nothing(finished: Any) -> None:
+def test_a_second_repro_does_nothing(finished: Project) -> None:
     assert "Data and pipelines are up to date" in finished.run("dvc", "repro").stdout
     assert finished.run("git", "status", "--porcelain").stdout == ""
 
 
+def test_an_edit_to_another_head_or_loss_leaves_trained_folds_up_to_date(
+    finished: Project, tmp_path: Path
+) -> None:
+    project = finished.copy_to(tmp_path / "project")
+    code = project.folder / "src/couplet"
+
+    def edit(*files: str) -> str:
+        for file in files:
+            path = code / file
+            path.write_text(path.read_text() + "# edited\n")
+        return project.run("dvc", "status").stdout
+
+    others = ("models/heads/gmp.py", "training/losses/bce.py", "settings/heads/db_dgcn.py", "phantom/film.py")
+    assert "up to date" in edit(*others)
+    assert "train_fold@0" in edit("models/heads/linear.py")
+
+
 def test_an_experiment_in_a_temporary_checkout_finds_raw_data_and_scratch(
-    finished: Any, tmp_path: Path
+    finished: Project, tmp_path: Path
 ) -> None:
     project = finished.copy_to(tmp_path / "project")
     project.variables.pop("COUPLET_DATA_ROOT")
@@ -89,7 +101,7 @@ def test_an_experiment_in_a_temporary_checkout_finds_raw_data_and_scratch(
     assert "image.store_size" in difference and "34" in difference
 
 
-def test_the_fold_list_grows_the_graph_and_left_overs_are_refused(finished: Any, tmp_path: Path) -> None:
+def test_the_fold_list_grows_the_graph_and_left_overs_are_refused(finished: Project, tmp_path: Path) -> None:
     project = finished.copy_to(tmp_path / "project")
     project.run(
         "dvc", "exp", "run", "-n", "five", "-S", "split.folds=[0,1,2,3]", "train_fold@3", "evaluate_fold@3"
@@ -114,7 +126,7 @@ def test_the_fold_list_grows_the_graph_and_left_overs_are_refused(finished: Any,
     ],
 )
 def test_mistakes_in_an_experiment_stop_it_in_one_line(
-    finished: Any, tmp_path: Path, override: str, message: str
+    finished: Project, tmp_path: Path, override: str, message: str
 ) -> None:
     project = finished.copy_to(tmp_path / "project")
     result = project.run("dvc", "exp", "run", "-S", override, check=False)
@@ -124,11 +136,9 @@ def test_mistakes_in_an_experiment_stop_it_in_one_line(
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_two_checkouts_give_the_same_bytes(
-    finished: Any, make_project: Any, raw: Path, tmp_path: Path, tiny_settings: Any
-) -> None:
+def test_two_checkouts_give_the_same_bytes(finished: Project, raw: Path, tmp_path: Path) -> None:
     """To the end of one fold; the committed graph is compared whole by test_committed_run.py."""
-    other = make_project(tmp_path / "other", "phantom", raw, tiny_settings)
+    other = new_project(tmp_path / "other", "phantom", raw, TINY)
     other.run("dvc", "repro", "evaluate_fold@0")
     theirs, ours = finished.bytes_of(*RESULTS), other.bytes_of(*RESULTS)
     assert len(ours) > 10

@@ -6,12 +6,11 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from projects import MODEL, untrained
 
 from couplet.running.arithmetic import lacks_avx2
+from tests.support.projects import MODEL, Project, untrained
 
 CAPS = {
     "AVX2 only": {
@@ -32,7 +31,7 @@ CAPS = {
 
 @pytest.mark.parametrize("caps", CAPS.values(), ids=CAPS)
 def test_portable_arithmetic_gives_the_same_bytes_under_any_cap(
-    finished: Any, tmp_path: Path, caps: dict[str, str]
+    finished: Project, tmp_path: Path, caps: dict[str, str]
 ) -> None:
     if lacks_avx2() is not None:
         pytest.skip(str(lacks_avx2()))
@@ -44,7 +43,7 @@ def test_portable_arithmetic_gives_the_same_bytes_under_any_cap(
 
 
 def test_native_arithmetic_names_its_machine_and_is_never_resumed_in_another(
-    finished: Any, tmp_path: Path
+    finished: Project, tmp_path: Path
 ) -> None:
     project = untrained(finished, tmp_path / "project")
     project.set_params({"train.arithmetic": "native", "train.precision": "float32"})
@@ -60,7 +59,7 @@ def test_native_arithmetic_names_its_machine_and_is_never_resumed_in_another(
 
 
 def test_the_way_back_where_somebody_elses_results_are_committed_and_the_cache_is_empty(
-    finished: Any, tmp_path: Path
+    finished: Project, tmp_path: Path
 ) -> None:
     """A clone whose dvc.lock names what no cache here has, as after a run on a GPU or another library version."""
     project = finished.copy_to(tmp_path / "project")

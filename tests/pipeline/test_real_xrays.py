@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.support.projects import TINY, new_project, rows
+
 N_IMAGES, N_TEST = 852, 118
+SMALL = TINY | {
+    "model.backbone": "seresnext101_32x4d",
+    "model.pretrained": False,
+    "schedule.epochs": 2,
+    "train.batch_size": 24,
+    "optimizer.lr": 0.002,
+}
 ONE_CLASS = ["Enlarged Cardiomediastinum", "Fracture", "Support Devices"]  # without a positive in this sample
 
 
@@ -29,28 +36,18 @@ def real_raw(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     table = pd.read_csv(sample / "slam_shaped.csv", dtype=str, keep_default_na=False)
     test = table["Image_name"].map(lambda name: Path(name).stem in official)
     slam = raw / "grand_xray_slam"
-    for part, rows in (("train2", table[~test]), ("test2", table[test])):
+    for part, listed in (("train2", table[~test]), ("test2", table[test])):
         (slam / part).mkdir(parents=True)
-        rows.to_csv(slam / f"{part}.csv", index=False)
-        for name in rows["Image_name"]:
+        listed.to_csv(slam / f"{part}.csv", index=False)
+        for name in listed["Image_name"]:
             shutil.copy(sample / "images" / name, slam / part / name)
     columns = ["Image_name", *table.columns[7:]]
     table.loc[test, columns].iloc[::-1].to_csv(slam / "sample_submission_2.csv", index=False)
     return raw
 
 
-def small(tiny_settings: dict[str, Any]) -> dict[str, Any]:
-    return tiny_settings | {
-        "model.backbone": "seresnext101_32x4d",
-        "model.pretrained": False,
-        "schedule.epochs": 2,
-        "train.batch_size": 24,
-        "optimizer.lr": 0.002,
-    }
-
-
-def test_nih(make_project: Any, tiny_settings: Any, real_raw: Path, tmp_path: Path) -> None:
-    project = make_project(tmp_path / "nih", "nih", real_raw, small(tiny_settings))
+def test_nih(real_raw: Path, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "nih", "nih", real_raw, SMALL)
     project.run("dvc", "repro", "evaluate_fold@0")
     split, scores = project.json("metrics/split.json"), project.json("metrics/fold_0.json")
     assert (split["n_images"], split["n_test_images"], split["patients_in_two_folds"]) == (
@@ -61,24 +58,21 @@ def test_nih(make_project: Any, tiny_settings: Any, real_raw: Path, tmp_path: Pa
     assert split["patients_in_train_and_test"] == 0
     assert project.json("data/prepared/labels.json")["n_quarantined"] == 0
     assert 0.4 < scores["auc_macro"] < 0.9
-    with (project.folder / "data/splits/folds.csv").open(newline="") as file:
-        folds = {Path(row["image_id"]).stem: row["fold"] for row in csv.DictReader(file)}
+    folds = {
+        Path(row["image_id"]).stem: row["fold"] for row in rows(project.folder / "data/splits/folds.csv")
+    }
     official = {Path(line).stem for line in (real_raw / "nih/test_list.txt").read_text().split()}
     assert {name for name, fold in folds.items() if fold == "test"} == official & folds.keys()
 
 
-def test_grand_xray_slam_with_labels_that_nobody_has(
-    make_project: Any, tiny_settings: Any, real_raw: Path, tmp_path: Path
-) -> None:
-    settings = small(tiny_settings) | {"split.folds": [0, 1]}
-    project = make_project(tmp_path / "slam", "paper", real_raw, settings)
+def test_grand_xray_slam_with_labels_that_nobody_has(real_raw: Path, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "slam", "paper", real_raw, SMALL | {"split.folds": [0, 1]})
     project.run("dvc", "repro")
     for part in ("oof", "test"):
         assert project.json("metrics/ensemble.json")[part]["labels_skipped"] == ONE_CLASS
     assert project.json("metrics/ensemble.json")["oof"]["n_images"] == N_IMAGES - N_TEST
     page = (project.folder / "plots/report.html").read_text()
     assert "11 of 14 scored" in page and all(label in page for label in ONE_CLASS)
-    with (project.folder / "data/predictions/ensemble/submission.csv").open(newline="") as file:
-        submission = [row["Image_name"] for row in csv.DictReader(file)]
-    with (real_raw / "grand_xray_slam/sample_submission_2.csv").open(newline="") as file:
-        assert submission == [row["Image_name"] for row in csv.DictReader(file)]
+    submission = rows(project.folder / "data/predictions/ensemble/submission.csv")
+    sample = rows(real_raw / "grand_xray_slam/sample_submission_2.csv")
+    assert [row["Image_name"] for row in submission] == [row["Image_name"] for row in sample]

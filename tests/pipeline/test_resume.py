@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from projects import MODEL, progress_of, untrained, wait_for
+
+from tests.support.projects import MODEL, Project, kill_trainer, progress_of, untrained, wait_for
 
 
 @pytest.fixture(scope="module")
-def stepwise(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def stepwise(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that writes a checkpoint after every batch, with fold 0 trained undisturbed."""
     project = finished.copy_to(tmp_path_factory.mktemp("stepwise") / "project")
     project.set_params({"train.checkpoint_minutes": 1e-6})
@@ -22,14 +22,10 @@ def stepwise(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_trainer_killed_in_any_epoch_ends_with_the_same_bytes(
-    stepwise: Any, tmp_path: Path, epoch: int
+    stepwise: Project, tmp_path: Path, epoch: int
 ) -> None:
     project = untrained(stepwise, tmp_path / "project")
-    trainer = project.start("python", "stages/train_fold.py", "0")
-    wait_for(lambda: progress_of(tmp_path / "scratch") >= (epoch, 2), trainer)
-    os.killpg(trainer.pid, signal.SIGKILL)
-    trainer.wait()
-    assert not (project.folder / MODEL / "config.json").exists()
+    kill_trainer(project, tmp_path / "scratch", (epoch, 2))
     assert progress_of(tmp_path / "scratch")[0] == epoch
 
     said = project.run("python", "stages/train_fold.py", "0").stdout
@@ -37,7 +33,7 @@ def test_a_trainer_killed_in_any_epoch_ends_with_the_same_bytes(
     assert project.bytes_of(MODEL) == stepwise.bytes_of(MODEL)
 
 
-def test_dvc_killed_while_the_trainer_lives_on(stepwise: Any, tmp_path: Path) -> None:
+def test_dvc_killed_while_the_trainer_lives_on(stepwise: Project, tmp_path: Path) -> None:
     """The second trainer waits for the first instead of racing it."""
     project = untrained(stepwise, tmp_path / "project")
     dvc = project.start("dvc", "repro", "train_fold@0")
@@ -49,7 +45,7 @@ def test_dvc_killed_while_the_trainer_lives_on(stepwise: Any, tmp_path: Path) ->
     assert "didn't change" in project.run("dvc", "repro", "train_fold@0").stdout
 
 
-def test_settings_changed_while_training_write_nothing(stepwise: Any, tmp_path: Path) -> None:
+def test_settings_changed_while_training_write_nothing(stepwise: Project, tmp_path: Path) -> None:
     project = untrained(stepwise, tmp_path / "project")
     trainer = project.start("python", "stages/train_fold.py", "0")
     wait_for(lambda: progress_of(tmp_path / "scratch") >= (0, 1), trainer)
@@ -58,7 +54,7 @@ def test_settings_changed_while_training_write_nothing(stepwise: Any, tmp_path: 
     assert not (project.folder / MODEL / "config.json").exists()
 
 
-def test_fresh_starts_over(stepwise: Any, tmp_path: Path) -> None:
+def test_fresh_starts_over(stepwise: Project, tmp_path: Path) -> None:
     project = untrained(stepwise, tmp_path / "project")
     project.run("python", "stages/train_fold.py", "0")
     assert "going on from" in project.run("python", "stages/train_fold.py", "0").stdout

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from projects import MODEL, Project, progress_of, untrained, wait_for
 
 from couplet.images.draws import image_keys
+from tests.support.projects import MODEL, Project, kill_trainer, new_project, rows, untrained
 
 # What makes the preset db_dgcn small enough for a test: the recipe stays.
 SMALL = {
@@ -37,24 +32,17 @@ SMALL = {
 SCORES = ("cp", "cr", "cf1", "op", "or", "of1")
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def values(table: list[dict[str, str]], labels: list[str]) -> np.ndarray:
     return np.array([[float(row[label]) for label in labels] for row in table])
 
 
 @pytest.fixture(scope="module")
-def coco(
-    shared_data: Path, tmp_path_factory: pytest.TempPathFactory, make_project: Callable[..., Project]
-) -> Project:
+def coco(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The preset db_dgcn after `dvc repro` on 128 images of COCO 2017; data/raw/coco is a link."""
     folder = tmp_path_factory.mktemp("coco")
     (folder / "raw").mkdir()
     (folder / "raw/coco").symlink_to(shared_data / "coco")
-    project = make_project(folder / "project", "db_dgcn", folder / "raw", SMALL)
+    project = new_project(folder / "project", "db_dgcn", folder / "raw", SMALL)
     project.run("dvc", "repro")
     project.commit("results")
     return project
@@ -160,11 +148,7 @@ def test_the_report_shows_maps_and_three_graphs_for_each_explained_image(coco: P
 
 def test_a_trainer_killed_with_sgd_and_graphs_ends_with_the_same_bytes(coco: Project, tmp_path: Path) -> None:
     project = untrained(coco, tmp_path / "project")
-    trainer = project.start("python", "stages/train_fold.py", "0")
-    wait_for(lambda: progress_of(tmp_path / "scratch") >= (1, 2), trainer)
-    os.killpg(trainer.pid, signal.SIGKILL)
-    trainer.wait()
-    assert not (project.folder / MODEL / "config.json").exists()
+    kill_trainer(project, tmp_path / "scratch", (1, 2))
     said = project.run("python", "stages/train_fold.py", "0").stdout
     assert "going on from epoch 2, batch " in said
     assert project.bytes_of(MODEL) == coco.bytes_of(MODEL)
@@ -172,7 +156,7 @@ def test_a_trainer_killed_with_sgd_and_graphs_ends_with_the_same_bytes(coco: Pro
 
 def test_the_first_papers_head_and_couplings_on_coco(coco: Project, tmp_path: Path) -> None:
     project = coco.copy_to(tmp_path / "project")
-    changes = ("-S", "model.head=linear", "-S", "refiner.enabled=true")
+    changes = ("-S", "model.head=linear", "-S", "~model.head_args", "-S", "refiner.enabled=true")
     project.run("dvc", "exp", "run", "-n", "first", *changes, "evaluate_fold@0")
     assert [row["source"] for row in rows(project.folder / MODEL / "couplings.csv")] == coco.json(
         "data/prepared/labels.json"
@@ -186,9 +170,12 @@ def test_the_first_papers_head_and_couplings_on_coco(coco: Project, tmp_path: Pa
 # --- X-rays ---------------------------------------------------------------------------------------------------
 
 
-def test_the_second_papers_head_on_x_rays_with_and_without_couplings(finished: Any, tmp_path: Path) -> None:
+def test_the_second_papers_head_on_x_rays_with_and_without_couplings(
+    finished: Project, tmp_path: Path
+) -> None:
     project = finished.copy_to(tmp_path / "project")
-    changes = ("-S", "model.head=db_dgcn", "-S", "model.head_args.dim=32")
+    own = ("-S", "+model.head_args.dim=32", "-S", "+model.head_args.normalize=true")
+    changes = ("-S", "model.head=db_dgcn", *own)
     ran = project.run("dvc", "exp", "run", "-n", "graphs", *changes, "evaluate_fold@0").stdout
     assert "Stage 'split_mis' didn't change, skipping" in ran
     both = project.json(f"{MODEL}/config.json")

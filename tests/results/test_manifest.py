@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from couplet.project import paths
 from couplet.project.errors import UserError
-from couplet.results.manifest import read_folds, read_manifest, read_predictions, write_predictions
+from couplet.project.project import HERE
+from couplet.results.folds import read_folds
+from couplet.results.manifest import read_manifest
+from couplet.results.predictions import read_predictions, write_predictions
 
 HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,Edema,Nodule\n"
 
@@ -15,13 +17,13 @@ HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    paths.PREPARED.mkdir(parents=True)
-    paths.FOLDS.parent.mkdir(parents=True)
-    paths.LABELS.write_text('{"labels": ["Edema", "Nodule"]}')
-    paths.MANIFEST.write_text(
+    HERE.prepared.mkdir(parents=True)
+    HERE.folds.parent.mkdir(parents=True)
+    HERE.labels.write_text('{"labels": ["Edema", "Nodule"]}')
+    HERE.manifest.write_text(
         HEADER + "001,train,07,s1,PA,F,41,10,10,0,0,1,\n" + "002,train,NA,s2,AP,,,10,10,1,3,0,1\n"
     )
-    paths.FOLDS.write_text("image_id,fold\n001,0\n002,test\n")
+    HERE.folds.write_text("image_id,fold\n001,0\n002,test\n")
     return tmp_path
 
 
@@ -36,7 +38,7 @@ def test_ids_stay_text_and_blank_labels_are_unknown(project: Path) -> None:
 
 
 def test_folds_of_other_images_are_refused(project: Path) -> None:
-    paths.FOLDS.write_text("image_id,fold\n001,0\n003,1\n")
+    HERE.folds.write_text("image_id,fold\n001,0\n003,1\n")
     with pytest.raises(
         UserError, match="lists other images than data/prepared/manifest.csv: run `dvc repro split_mis`"
     ):
@@ -45,7 +47,7 @@ def test_folds_of_other_images_are_refused(project: Path) -> None:
 
 @pytest.mark.parametrize("fold", ["one", "", "1.0", "-1", "Test"])
 def test_a_fold_is_a_number_or_test_or_train(project: Path, fold: str) -> None:
-    paths.FOLDS.write_text(f"image_id,fold\n001,0\n002,{fold}\n")
+    HERE.folds.write_text(f"image_id,fold\n001,0\n002,{fold}\n")
     with pytest.raises(UserError, match=rf"folds.csv, row 3: fold '{fold}' is no number, test or train"):
         read_folds(read_manifest())
 
@@ -63,24 +65,25 @@ def test_a_fold_is_a_number_or_test_or_train(project: Path, fold: str) -> None:
     ],
 )
 def test_cells_that_are_not_ours_are_refused(project: Path, old: str, new: str, message: str) -> None:
-    assert old in paths.MANIFEST.read_text()
-    paths.MANIFEST.write_text(paths.MANIFEST.read_text().replace(old, new))
+    assert old in HERE.manifest.read_text()
+    HERE.manifest.write_text(HERE.manifest.read_text().replace(old, new))
     with pytest.raises(UserError, match=f"manifest.csv, {message}: restore it"):
         read_manifest()
 
 
 def test_missing_and_damaged_files_name_the_remedy(project: Path) -> None:
-    paths.MANIFEST.write_text("image_id,part,patient_id,shard,row,Edema\n")
+    manifest = read_manifest()
+    HERE.manifest.write_text("image_id,part,patient_id,shard,row,Edema\n")
     with pytest.raises(
         UserError, match="has no column 'Nodule': restore it with `dvc checkout data/prepared`"
     ):
         read_manifest()
-    paths.MANIFEST.unlink()
+    HERE.manifest.unlink()
     with pytest.raises(UserError, match="manifest.csv is not there: run `dvc repro`"):
         read_manifest()
-    paths.FOLDS.write_text("")
+    HERE.folds.write_text("")
     with pytest.raises(UserError, match=r"folds.csv is damaged \(.*\): restore it with `dvc checkout`"):
-        read_folds(None)  # type: ignore[arg-type]  # fails before it looks at the manifest
+        read_folds(manifest)
 
 
 def test_predictions_round_trip(project: Path) -> None:

@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from couplet.project.paths import DVC_LOCK
+from couplet.project.project import HERE
 from couplet.running import committed
 from couplet.running.committed import compared_with_commit
-from couplet.settings.params import Params, parse_params
+from couplet.settings.params import Params
+from tests.support.params import params_with
 
-NATIVE = Params()
-
-
-def portable() -> Params:
-    content = Params().as_dict()
-    content["train"]["arithmetic"] = "portable"
-    return parse_params(content, "params.yaml")
+NATIVE, PORTABLE = Params(), params_with({"train.arithmetic": "portable"})
 
 
 def git(*arguments: str) -> None:
@@ -52,14 +47,14 @@ def other_results() -> None:
 
 
 def test_equal_results_are_said_to_be_equal(checkout: Path) -> None:
-    assert compared_with_commit(portable()) == "the results are those of the last commit, byte for byte"
+    assert compared_with_commit(PORTABLE) == "the results are those of the last commit, byte for byte"
 
 
 def test_other_settings_explain_other_results(checkout: Path) -> None:
     other_results()
     Path("plots/split.csv").write_text("other\n")
     Path("params.yaml").write_text("seed: 43\n")
-    assert compared_with_commit(portable()) == (
+    assert compared_with_commit(PORTABLE) == (
         "metrics/ensemble.json (and 1 more) differs from the last commit, as params.yaml does"
     )
 
@@ -75,7 +70,7 @@ def test_native_arithmetic_explains_other_digits(checkout: Path) -> None:
 def test_a_machine_without_avx2_is_told_so(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other_results()
     monkeypatch.setattr(committed, "lacks_avx2", lambda: "this machine is aarch64, not x86-64")
-    assert compared_with_commit(portable()) == (
+    assert compared_with_commit(PORTABLE) == (
         "metrics/ensemble.json differs from the last commit, because this machine is aarch64, not x86-64: portable "
         "arithmetic needs an x86-64 CPU with AVX2; compare it with runs of this machine only (README, the ablation)"
     )
@@ -84,7 +79,7 @@ def test_a_machine_without_avx2_is_told_so(checkout: Path, monkeypatch: pytest.M
 def test_other_versions_are_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other_results()
     monkeypatch.setattr(committed, "version", lambda name: "2.14.1" if name == "torch" else "1.0")
-    assert compared_with_commit(portable()) == (
+    assert compared_with_commit(PORTABLE) == (
         "metrics/ensemble.json differs from the last commit, because other versions are installed: torch 2.14.1 "
         "(constraints.txt: 2.15.0); `make .venv` installs them"
     )
@@ -92,15 +87,15 @@ def test_other_versions_are_named(checkout: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_what_nothing_explains_is_asked_to_be_reported(checkout: Path) -> None:
     other_results()
-    said = compared_with_commit(portable()) or ""
+    said = compared_with_commit(PORTABLE) or ""
     assert "although settings, code, versions and arithmetic are the commit's" in said
     assert "report it with your CPU (GenuineIntel family 6 model 60)" in said
 
 
 def test_the_lock_counts_only_where_it_is_asked_for(checkout: Path) -> None:
     Path("dvc.lock").write_text("stages: {a: 1}\n")
-    assert compared_with_commit(portable()) == "the results are those of the last commit, byte for byte"
-    assert (compared_with_commit(portable(), DVC_LOCK) or "").startswith("dvc.lock differs")
+    assert compared_with_commit(PORTABLE) == "the results are those of the last commit, byte for byte"
+    assert (compared_with_commit(PORTABLE, HERE.dvc_lock) or "").startswith("dvc.lock differs")
 
 
 def test_a_folder_without_git_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

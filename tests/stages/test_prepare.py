@@ -19,13 +19,14 @@ from couplet.datasets.inventory import scan_source
 from couplet.images import packing
 from couplet.images.decode import decode
 from couplet.images.store import ImageStore
-from couplet.project import paths
 from couplet.project.errors import UserError
 from couplet.project.files import write_text
+from couplet.project.project import HERE
 from couplet.results.manifest import read_manifest
-from couplet.settings.params import Params
 from couplet.settings.presets import params_yaml
 from couplet.stages.prepare import prepare
+from tests.support.errors import refused
+from tests.support.params import params_with
 
 HEADER = ["Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition", *LABELS]
 TRAIN = ["00000007_001_001.jpg", "00000003_001_002.jpg", "00000003_001_001.jpg", "00000010_002_001.jpg"]
@@ -40,14 +41,15 @@ def draw(path: Path, seed: int, width: int = 60, height: int = 50) -> None:
 
 
 def write_settings(**changes: Any) -> None:
-    content: dict[str, Any] = {
-        "data": {"source": "grand_xray_slam", "max_unreadable": 0.2},
-        "image": {"size": 32, "store_size": 36},
+    """For division A in miniature; a setting's sections are joined by two underscores: image__size=36."""
+    small = {
+        "data.source": "grand_xray_slam",
+        "data.max_unreadable": 0.2,
+        "image.size": 32,
+        "image.store_size": 36,
     }
-    for key, value in changes.items():
-        section, name = key.split("__")
-        content[section][name] = value
-    write_text(paths.PARAMS, params_yaml(Params.model_validate(content)))
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    write_text(HERE.params, params_yaml(params_with(small | dotted)))
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for variable in ("COUPLET_DATA_ROOT", "COUPLET_SCRATCH", "COUPLET_WORKERS", "COUPLET_FRESH"):
         monkeypatch.delenv(variable, raising=False)
-    raw = paths.raw_source("grand_xray_slam")
+    raw = HERE.raw("grand_xray_slam")
     rows = []
     for i, name in enumerate(TRAIN):
         draw(raw / "train1" / name, i)
@@ -73,16 +75,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def outputs() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(paths.PREPARED.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(HERE.prepared.iterdir())}
 
 
 def test_everything_that_the_next_stages_read(project: Path) -> None:
     prepare()
     names = ["images-00000.npy", "labels.json", "manifest.csv", "quarantine.csv", "submission_rows.csv"]
     assert list(outputs()) == names
-    assert not paths.PREPARED.with_name("prepared.unfinished").exists()
+    assert not HERE.prepared.with_name("prepared.unfinished").exists()
 
-    manifest = pd.read_csv(paths.MANIFEST, dtype=str, keep_default_na=False)
+    manifest = pd.read_csv(HERE.manifest, dtype=str, keep_default_na=False)
     meta = [
         "image_id",
         "part",
@@ -109,7 +111,7 @@ def test_everything_that_the_next_stages_read(project: Path) -> None:
     assert (test[list(LABELS)] == "").all(axis=None) and test["width"].tolist() == ["50", "50"]
     assert manifest["row"].tolist() == [str(i) for i in range(6)]
 
-    assert json.loads(paths.LABELS.read_text()) == {
+    assert json.loads(HERE.labels.read_text()) == {
         "source": "grand_xray_slam",
         "labels": list(LABELS),
         "image": {"store_size": 36, "channels": 1, "shard_size": 4096, "codec": "raw"},
@@ -118,11 +120,11 @@ def test_everything_that_the_next_stages_read(project: Path) -> None:
         "notes": {},
         "test_labelled": False,
     }
-    assert paths.QUARANTINE.read_text() == "image_id,part,path,reason\n"
+    assert HERE.quarantine.read_text() == "image_id,part,path,reason\n"
     # The sample's own order, which is not sorted.
-    assert paths.SUBMISSION_ROWS.read_text() == "Image_name,image_id\n" + "".join(f"{n},{n}\n" for n in TEST)
+    assert HERE.submission_rows.read_text() == "Image_name,image_id\n" + "".join(f"{n},{n}\n" for n in TEST)
 
-    store, table = ImageStore(paths.PREPARED), read_manifest()
+    store, table = ImageStore(HERE.prepared), read_manifest()
     for image_id, position in zip(table.ids, table.positions, strict=True):
         part = "train1" if image_id in TRAIN else "test1"
         expected, _ = decode(project / part / image_id, 36, 1)
@@ -132,7 +134,7 @@ def test_everything_that_the_next_stages_read(project: Path) -> None:
 def test_unknown_labels_follow_the_policies_and_unlabelled_test_images_stay_unknown(project: Path) -> None:
     write_settings(data__uncertain="ones", data__unmentioned="zeros")
     prepare()
-    manifest = pd.read_csv(paths.MANIFEST, index_col="image_id")
+    manifest = pd.read_csv(HERE.manifest, index_col="image_id")
     assert manifest.loc[TRAIN[0], list(LABELS)[:4]].tolist() == [1, 0, 1, 0]
     assert manifest.loc[TEST, list(LABELS)].isna().all(axis=None)
 
@@ -140,7 +142,7 @@ def test_unknown_labels_follow_the_policies_and_unlabelled_test_images_stay_unkn
 def test_a_colour_store(project: Path) -> None:
     write_settings(image__channels=3)
     prepare()
-    store = ImageStore(paths.PREPARED)
+    store = ImageStore(HERE.prepared)
     assert (store.channels, store.size) == (3, 36)
     assert store.read(np.arange(6)).shape == (6, 3, 36, 36)
 
@@ -155,10 +157,10 @@ JPEG_NAMES = [
 def test_a_store_of_jpegs_differs_in_nothing_but_its_shards(project: Path, channels: int) -> None:
     write_settings(image__channels=channels)
     prepare()
-    raw, as_pixels = outputs(), ImageStore(paths.PREPARED).read(np.arange(6))
+    raw, as_pixels = outputs(), ImageStore(HERE.prepared).read(np.arange(6))
     write_settings(image__channels=channels, image__codec="jpeg")
     prepare()
-    jpeg, as_jpegs = outputs(), ImageStore(paths.PREPARED).read(np.arange(6))
+    jpeg, as_jpegs = outputs(), ImageStore(HERE.prepared).read(np.arange(6))
     assert list(jpeg) == JPEG_NAMES
     layout = {"store_size": 36, "channels": channels, "shard_size": 4096, "codec": "jpeg"}
     assert json.loads(jpeg["labels.json"])["image"] == layout
@@ -166,7 +168,7 @@ def test_a_store_of_jpegs_differs_in_nothing_but_its_shards(project: Path, chann
         assert jpeg[name] == raw[name]
     assert 0 < np.abs(as_jpegs.astype(int) - as_pixels).max() <= 12
 
-    scratch = paths.scratch_root() / f"prepare/grand_xray_slam-36x{channels}"
+    scratch = HERE.scratch / f"prepare/grand_xray_slam-36x{channels}"
     endings = {"".join(path.suffixes) for path in scratch.iterdir()}
     assert endings == {".jpegs", ".index.npy", ".json"}, "the pixels of the first run are not kept"
     write_settings(image__channels=channels, image__codec="raw")
@@ -178,7 +180,7 @@ def test_the_launcher_makes_jpegs_too(project: Path, project_root: Path) -> None
     write_settings(image__codec="jpeg")
     prepare()
     expected = outputs()
-    shutil.rmtree(paths.PREPARED)
+    shutil.rmtree(HERE.prepared)
     for name in ("src", "stages", "dvc.yaml"):
         Path(name).symlink_to(project_root / name)
     run = subprocess.run(
@@ -233,7 +235,7 @@ def break_images(project: Path, *names: str) -> None:
 def test_unreadable_images_are_quarantined(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     break_images(project, TEST[0])  # one of six: 0.167 of at most 0.2
     prepare()
-    quarantine = pd.read_csv(paths.QUARANTINE).to_dict("records")
+    quarantine = pd.read_csv(HERE.quarantine).to_dict("records")
     assert len(quarantine) == 1 and quarantine[0]["reason"].startswith("image file is truncated")
     assert quarantine[0] | {"reason": ""} == {
         "image_id": TEST[0], "part": "test", "path": f"test1/{TEST[0]}", "reason": "",
@@ -242,31 +244,29 @@ def test_unreadable_images_are_quarantined(project: Path, capsys: pytest.Capture
         "quarantine: 1 of 6 images cannot be read: test1/00000021_001_001.jpg (image"
         in capsys.readouterr().out
     )
-    labels = json.loads(paths.LABELS.read_text())
+    labels = json.loads(HERE.labels.read_text())
     assert (labels["n_images"], labels["n_quarantined"]) == (5, 1)
     # It is not in the manifest, but the submission still needs its row.
     assert TEST[0] not in read_manifest().ids
-    assert paths.SUBMISSION_ROWS.read_text().splitlines()[1:] == [f"{name},{name}" for name in TEST]
-    assert ImageStore(paths.PREPARED).n_images == 5
+    assert HERE.submission_rows.read_text().splitlines()[1:] == [f"{name},{name}" for name in TEST]
+    assert ImageStore(HERE.prepared).n_images == 5
 
 
 def test_too_many_unreadable_images_stop_the_stage(project: Path) -> None:
     prepare()
     before = outputs()
     break_images(project, TRAIN[0], TEST[0])
-    with pytest.raises(UserError) as error:
-        prepare()
-    message = str(error.value)
+    message = refused(prepare)
     assert message.startswith(
         "2 of 6 images cannot be read and data.max_unreadable = 0.2 allows 1: "
         "train1/00000007_001_001.jpg (image file is truncated"
     )
     assert "\n" not in message and "couplet scan" in message
-    listing = paths.scratch_root() / "prepare" / "quarantine.csv"
+    listing = HERE.scratch / "prepare" / "quarantine.csv"
     assert str(listing) in message
     assert pd.read_csv(listing)["image_id"].tolist() == sorted([TRAIN[0], TEST[0]])
     assert outputs() == before  # nothing half-written
-    assert not paths.PREPARED.with_name("prepared.unfinished").exists()
+    assert not HERE.prepared.with_name("prepared.unfinished").exists()
 
     write_settings(data__max_unreadable=2 / 6)  # exactly what there is
     prepare()
@@ -280,7 +280,7 @@ def test_without_a_single_training_image_it_stops_whatever_is_allowed(project: P
         UserError, match=r"^4 of 6 images cannot be read and no training image is left: train1/"
     ):
         prepare()
-    assert not paths.PREPARED.exists()
+    assert not HERE.prepared.exists()
 
 
 def change_pixels(project: Path) -> str:
@@ -312,7 +312,7 @@ def test_raw_data_that_is_not_the_inventorys_is_refused(project: Path, change: C
     message = change(project)
     with pytest.raises(UserError, match=message):
         prepare()
-    assert not paths.PREPARED.exists()
+    assert not HERE.prepared.exists()
 
 
 @pytest.mark.parametrize("codec", ["raw", "jpeg"])
@@ -372,14 +372,14 @@ def test_settings_edited_meanwhile_write_nothing(
     else:
         with pytest.raises(UserError, match=r"params.yaml changed while prepare ran, so nothing was written"):
             prepare()
-    assert paths.PREPARED.exists() is written
+    assert HERE.prepared.exists() is written
 
 
 def test_several_shards_with_a_gap_read_back_right(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("couplet.stages.prepare.SHARD_SIZE", 2)
     break_images(project, sorted([*TRAIN, *TEST])[2])
     prepare()
-    table, store = read_manifest(), ImageStore(paths.PREPARED)
+    table, store = read_manifest(), ImageStore(HERE.prepared)
     assert table.positions.tolist() == [0, 1, 4096, 8192, 8193]
     for image_id, image in zip(table.ids, store.read(table.positions), strict=True):
         part = "train1" if image_id in TRAIN else "test1"
@@ -389,7 +389,7 @@ def test_several_shards_with_a_gap_read_back_right(project: Path, monkeypatch: p
 def test_a_data_set_without_a_submission_of_its_own_lists_its_test_images(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = paths.raw_source("csv")
+    raw = HERE.raw("csv")
     rows = ["image,part,Edema,Nodule"]
     for i, part in enumerate(["test", "train", "train", "test"]):
         draw(raw / "images" / f"{9 - i}.jpg", i)
@@ -398,10 +398,10 @@ def test_a_data_set_without_a_submission_of_its_own_lists_its_test_images(
     write_settings(data__source="csv")
     scan_source("csv")
     prepare()
-    assert paths.SUBMISSION_ROWS.read_text() == "image_id,image_id\n6.jpg,6.jpg\n9.jpg,9.jpg\n"
-    labels = json.loads(paths.LABELS.read_text())
+    assert HERE.submission_rows.read_text() == "image_id,image_id\n6.jpg,6.jpg\n9.jpg,9.jpg\n"
+    labels = json.loads(HERE.labels.read_text())
     assert (labels["labels"], labels["test_labelled"]) == (["Edema", "Nodule"], True)
-    lines = paths.MANIFEST.read_text().splitlines()
+    lines = HERE.manifest.read_text().splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == ["6.jpg", "7.jpg", "8.jpg", "9.jpg"]
     assert lines[1].endswith(",0,0,1,") and lines[4].endswith(",0,3,0,1")
 
@@ -410,7 +410,7 @@ def test_the_real_x_rays(shared_data: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     for variable in ("COUPLET_DATA_ROOT", "COUPLET_SCRATCH"):
         monkeypatch.delenv(variable, raising=False)
-    raw = paths.raw_source("nih")
+    raw = HERE.raw("nih")
     raw.mkdir(parents=True)
     source = shared_data / "nih_cxr14"
     table = pd.read_csv(source / "labels.csv", dtype=str, keep_default_na=False).head(40)
@@ -423,7 +423,7 @@ def test_the_real_x_rays(shared_data: Path, tmp_path: Path, monkeypatch: pytest.
     prepare()
     manifest = read_manifest()
     assert len(manifest.ids) == 40 and (manifest.table[["width", "height"]] == 256).all(axis=None)
-    images = ImageStore(paths.PREPARED).read(manifest.positions)
+    images = ImageStore(HERE.prepared).read(manifest.positions)
     assert images.shape == (40, 1, 144, 144) and (images.std(axis=(1, 2, 3)) > 10).all()
 
 
@@ -436,7 +436,7 @@ def test_the_stage_never_imports_torch() -> None:
 @pytest.fixture
 def covid(shared_data: Path, project: Path) -> Path:
     """Copies of 53 odd real X-ray files: links would leave the data folder."""
-    raw = paths.raw_source("csv")
+    raw = HERE.raw("csv")
     shutil.copytree(shared_data / "covid_cxr", raw)
     write_settings(data__source="csv", data__max_unreadable=0.0)
     return raw
@@ -450,9 +450,9 @@ def test_odd_real_files_all_go_through(covid: Path, capsys: pytest.CaptureFixtur
         "labels.csv: columns that are not read: offset, finding, license\n"
         "csv: 53 images, 18 labels, repeated rows: 5\n"
     ) in capsys.readouterr().out
-    labels = json.loads(paths.LABELS.read_text())
+    labels = json.loads(HERE.labels.read_text())
     assert (labels["n_images"], labels["n_quarantined"], labels["notes"]) == (53, 0, {"repeated_rows": 5})
-    table, store = read_manifest(), ImageStore(paths.PREPARED)
+    table, store = read_manifest(), ImageStore(HERE.prepared)
     odd = {"another format than its name": 0, "RGBA": 0, "upper case": 0}
     for image_id, row in table.table.set_index("image_id").iterrows():
         with Image.open(covid / "images" / str(image_id)) as image:
@@ -473,4 +473,4 @@ def test_a_missing_real_file_is_named_before_anything_is_decoded(covid: Path) ->
         match=r"labels.csv, row \d+, column 'filename': images/16745_2_1.PNG is not in .*: put the file",
     ):
         prepare()
-    assert not paths.PREPARED.exists()
+    assert not HERE.prepared.exists()

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from couplet.project import paths
 from couplet.project.errors import UserError
+from couplet.project.project import HERE
 from couplet.stages.split_mis import split_mis
 
 LABELS = ["Edema", "Fracture", "Nodule"]
 
 
-def write_project(table: pd.DataFrame, labels: list[str], **split: Any) -> None:
+def write_prepared(table: pd.DataFrame, labels: list[str], **split: Any) -> None:
     """What prepare leaves behind, in the current folder, and a params.yaml with these split settings."""
     table = table.sort_values("image_id")
     rows = np.arange(len(table))
@@ -27,10 +27,10 @@ def write_project(table: pd.DataFrame, labels: list[str], **split: Any) -> None:
         **dict.fromkeys(("study_id", "view", "sex", "age"), ""),
         **{"width": 64, "height": 64, "shard": rows // 4096, "row": rows % 4096},
     }
-    paths.PREPARED.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(meta).join(table[labels].astype("Int64")).to_csv(paths.MANIFEST, index=False)
-    paths.LABELS.write_text(json.dumps({"source": "csv", "labels": labels}))
-    paths.PARAMS.write_text(yaml.safe_dump({"seed": 42, "split": split}))
+    HERE.prepared.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(meta).join(table[labels].astype("Int64")).to_csv(HERE.manifest, index=False)
+    HERE.labels.write_text(json.dumps({"source": "csv", "labels": labels}))
+    HERE.params.write_text(yaml.safe_dump({"seed": 42, "split": split}))
 
 
 def example(n_patients: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -46,11 +46,11 @@ def example(n_patients: int = 120, seed: int = 0) -> pd.DataFrame:
 
 def run() -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]:
     split_mis()
-    folds = pd.read_csv(paths.FOLDS, dtype=str)
+    folds = pd.read_csv(HERE.folds, dtype=str)
     return (
         folds,
-        json.loads(paths.SPLIT_METRICS.read_text()),
-        pd.read_csv(paths.SPLIT_PLOT, dtype={"fold": str}),
+        json.loads(HERE.split_metrics.read_text()),
+        pd.read_csv(HERE.split_plot, dtype={"fold": str}),
     )
 
 
@@ -62,7 +62,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_three_folds_and_a_test_part_by_patient() -> None:
     table = example()
-    write_project(table, LABELS)
+    write_prepared(table, LABELS)
     folds, metrics, plot = run()
     assert folds["image_id"].tolist() == sorted(table["image_id"])
     assert set(folds["fold"]) == {"0", "1", "2", "test"}
@@ -92,19 +92,19 @@ def test_three_folds_and_a_test_part_by_patient() -> None:
 
 def test_same_bytes_again_and_whatever_the_row_order_was() -> None:
     table = example()
-    write_project(table, LABELS)
+    write_prepared(table, LABELS)
     run()
-    first = [path.read_bytes() for path in (paths.FOLDS, paths.SPLIT_METRICS, paths.SPLIT_PLOT)]
-    write_project(table.sample(frac=1, random_state=1), LABELS)
+    first = [path.read_bytes() for path in (HERE.folds, HERE.split_metrics, HERE.split_plot)]
+    write_prepared(table.sample(frac=1, random_state=1), LABELS)
     run()
-    assert [path.read_bytes() for path in (paths.FOLDS, paths.SPLIT_METRICS, paths.SPLIT_PLOT)] == first
+    assert [path.read_bytes() for path in (HERE.folds, HERE.split_metrics, HERE.split_plot)] == first
 
 
 def test_the_data_sets_own_test_part_wins() -> None:
     table = example()
     table.loc[table["patient_id"] >= "0090", "part"] = "test"
     table.loc[table["patient_id"] >= "0090", LABELS] = np.nan  # hidden labels
-    write_project(table, LABELS, test_fraction=0.2)
+    write_prepared(table, LABELS, test_fraction=0.2)
     folds, metrics, plot = run()
     own = set(table.loc[table["part"] == "test", "image_id"])
     assert set(folds.loc[folds["fold"] == "test", "image_id"]) == own
@@ -117,7 +117,7 @@ def test_patients_in_the_own_test_part_and_in_train_are_counted() -> None:
     table = example()
     several = table["patient_id"].duplicated()
     table.loc[several & (table["patient_id"] < "0010"), "part"] = "test"
-    write_project(table, LABELS)
+    write_prepared(table, LABELS)
     metrics = run()[1]
     assert (
         metrics["patients_in_train_and_test"]
@@ -128,7 +128,7 @@ def test_patients_in_the_own_test_part_and_in_train_are_counted() -> None:
 
 
 def test_no_test_part() -> None:
-    write_project(example(), LABELS, test_fraction=0.0, folds=[0, 1])
+    write_prepared(example(), LABELS, test_fraction=0.0, folds=[0, 1])
     folds, metrics, _ = run()
     assert set(folds["fold"]) == {"0", "1"}
     assert metrics["n_test_images"] == 0
@@ -139,7 +139,7 @@ def test_by_image_as_in_the_paper() -> None:
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
     table = example().sort_values("image_id")
-    write_project(table, LABELS, group_by="none", test_fraction=0.0)
+    write_prepared(table, LABELS, group_by="none", test_fraction=0.0)
     folds, metrics, _ = run()
     reference = MultilabelStratifiedKFold(n_splits=3, shuffle=True, random_state=42)
     labels = table[LABELS].to_numpy()
@@ -150,7 +150,7 @@ def test_by_image_as_in_the_paper() -> None:
 
 
 def test_single_label_by_image_falls_back_and_says_so() -> None:
-    write_project(example(), ["Edema"], group_by="none")
+    write_prepared(example(), ["Edema"], group_by="none")
     metrics = run()[1]
     assert metrics["splitter"] == "StratifiedKFold over label combinations"
     assert metrics["label_pair_distribution_deviation"] is None
@@ -158,7 +158,7 @@ def test_single_label_by_image_falls_back_and_says_so() -> None:
 
 def test_hold_out_for_selection() -> None:
     table = example(n_patients=400)
-    write_project(table, LABELS, folds=[0], holdout=0.05, test_fraction=0.1)
+    write_prepared(table, LABELS, folds=[0], holdout=0.05, test_fraction=0.1)
     folds, metrics, _ = run()
     assert set(folds["fold"]) == {"0", "train", "test"}
     rest = (folds["fold"] != "test").sum()
@@ -169,11 +169,11 @@ def test_hold_out_for_selection() -> None:
 
 def test_data_sets_without_patients() -> None:
     table = example().assign(patient_id="")
-    write_project(table, LABELS, group_by="none")
+    write_prepared(table, LABELS, group_by="none")
     metrics = run()[1]
     assert metrics["n_patients"] is None
     assert metrics["patients_in_two_folds"] is None
-    write_project(table, LABELS)
+    write_prepared(table, LABELS)
     with pytest.raises(
         UserError, match=r"manifest.csv: \d+ of \d+ images have no patient_id .*split.group_by: none"
     ):
@@ -198,18 +198,18 @@ def test_data_sets_without_patients() -> None:
     ],
 )
 def test_too_little_data(n_patients: int, split: dict[str, Any], message: str) -> None:
-    write_project(example(n_patients, seed=1), LABELS, **split)
+    write_prepared(example(n_patients, seed=1), LABELS, **split)
     with pytest.raises(UserError, match=message) as error:
         run()
     assert "\n" not in str(error.value)
-    assert not paths.FOLDS.exists()
-    assert not paths.SPLIT_METRICS.exists()
+    assert not HERE.folds.exists()
+    assert not HERE.split_metrics.exists()
 
 
 def test_no_labelled_rows() -> None:
     table = example()
     table[LABELS] = np.nan
-    write_project(table, LABELS)
+    write_prepared(table, LABELS)
     with pytest.raises(UserError, match="train images has a label: check the label table"):
         run()
 
@@ -217,7 +217,7 @@ def test_no_labelled_rows() -> None:
 def test_unknown_labels_are_left_out_of_shares() -> None:
     table = example()
     table.loc[table.index[::3], "Edema"] = np.nan
-    write_project(table, LABELS, test_fraction=0.0)
+    write_prepared(table, LABELS, test_fraction=0.0)
     folds, _, plot = run()
     merged = folds.merge(table, on="image_id")
     row = plot[(plot["label"] == "Edema") & (plot["fold"] == "0")].iloc[0]
@@ -230,7 +230,7 @@ def test_the_real_table(shared_data: Path) -> None:
     labels = raw["Finding Labels"].str.get_dummies("|").drop(columns="No Finding")
     table = labels.assign(image_id=raw["Image Index"], patient_id=raw["Patient ID"])
     table["part"] = np.where(table["image_id"].isin(own_test), "test", "train")
-    write_project(table, list(labels.columns))
+    write_prepared(table, list(labels.columns))
     folds, metrics, _ = run()
     assert folds["fold"].value_counts()["test"] == 25_596
     assert (metrics["n_images"], metrics["n_patients"]) == (112_120, 30_805)
@@ -240,7 +240,7 @@ def test_the_real_table(shared_data: Path) -> None:
 
 
 def test_neither_torch_nor_scikit_learn_is_imported() -> None:
-    write_project(example(), LABELS)
+    write_prepared(example(), LABELS)
     code = (
         "import sys; from couplet.stages.split_mis import split_mis; split_mis(); "
         "print([name for name in ('torch', 'timm', 'sklearn', 'matplotlib') if name in sys.modules])"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.params import change_params
+
+ROOT = Path(__file__).resolve().parents[2]
 # What a clone has of this checkout; the working tree's own state, so that tests see uncommitted changes too.
 PARTS = (
     "src",
@@ -74,15 +78,7 @@ class Project:
 
     def set_params(self, changes: dict[str, Any]) -> None:
         """Change params.yaml: {"refiner.enabled": False}."""
-        path = self.folder / "params.yaml"
-        content = yaml.safe_load(path.read_text())
-        for dotted, value in changes.items():
-            *sections, key = dotted.split(".")
-            place = content
-            for section in sections:
-                place = place[section]
-            place[key] = value
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        change_params(self.folder, changes)
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
@@ -100,6 +96,12 @@ class Project:
 
     def lock(self) -> Any:
         return yaml.safe_load((self.folder / "dvc.lock").read_text())
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file, as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def new_project(folder: Path, preset: str, raw: Path, changes: dict[str, Any]) -> Project:
@@ -124,7 +126,7 @@ def new_project(folder: Path, preset: str, raw: Path, changes: dict[str, Any]) -
 COUPLET = ("python", "-c", "import sys; sys.path.insert(0, 'src'); from couplet.cli import app; app()")
 
 # What makes a run tiny: a few hundred thousand parameters, 32 pixels, one core.
-TINY = {
+TINY: dict[str, Any] = {
     "image.size": 32,
     "image.store_size": 36,
     "model.backbone_args": {
@@ -164,6 +166,15 @@ def progress_of(scratch: Path) -> tuple[int, int]:
             continue
         return state["epoch"], state["batch"]
     return -1, 0
+
+
+def kill_trainer(project: Project, scratch: Path, progress: tuple[int, int]) -> None:
+    """Train fold 0 until a checkpoint is at (epoch, batch) or further, and kill it: it must not have got to its end."""
+    trainer = project.start("python", "stages/train_fold.py", "0")
+    wait_for(lambda: progress_of(scratch) >= progress, trainer)
+    os.killpg(trainer.pid, signal.SIGKILL)
+    trainer.wait()
+    assert not (project.folder / MODEL / "config.json").exists()
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
