@@ -27,7 +27,7 @@ repro: .venv  ## the whole pipeline: params.yaml -> plots/report.html
 test: .venv  ## all tests
 	python -m pytest -n 2 --dist loadfile
 
-# Half an hour on two quiet cores; ONLY="prepare codec" runs those alone.
+# Half an hour on two quiet cores; ONLY="prepare codec" runs those alone, and studies run only when named.
 bench: .venv  ## measure everything again, into benchmarks/RESULTS.md
 	python -m benchmarks $(ONLY)
 
@@ -35,7 +35,7 @@ bench: .venv  ## measure everything again, into benchmarks/RESULTS.md
 NUMBER ?= 82
 SEED ?= 1
 faults: .venv  ## kill, starve and corrupt the graph: make faults NUMBER=82 SEED=1
-	PYTHONPATH=tests python -m faults --number $(NUMBER) --seed $(SEED)
+	python -m tests.faults --number $(NUMBER) --seed $(SEED)
 
 check: .venv  ## format, lint and types
 	ruff format --check src stages tests benchmarks

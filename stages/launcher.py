@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from couplet.running.launch import prepare_process, run_stage as run
+from couplet.running.launch import prepare_process
+from couplet.running.launch import run_stage as run
 
 __all__ = ["run"]
 
