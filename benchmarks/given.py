@@ -21,7 +21,8 @@ from couplet.models.predictor import Predictor, build_predictor
 from couplet.phantom.drawing import draw_image
 from couplet.settings.params import Params, parse_params
 from couplet.settings.presets import load_preset
-from couplet.training.loop import FoldData, Trainer
+from couplet.training.loop import Trainer
+from couplet.training.state import FoldData
 from tests.support.stores import write_store
 
 XRAYS = REAL_DATA / "nih_cxr14" / "images"

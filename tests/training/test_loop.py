@@ -17,8 +17,9 @@ from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json
 from couplet.settings.params import Params, parse_params
 from couplet.training.checkpoint import training_tensors
-from couplet.training.loop import FoldData, Trainer
+from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
+from couplet.training.state import FoldData
 from couplet.training.step import Batch
 
 LABELS = ["Edema", "Nodule", "Effusion"]

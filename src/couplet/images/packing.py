@@ -79,7 +79,8 @@ class Packing:
         self._require_space()
         decode = partial(_decode_as_listed, self.raw, self.size, self.channels, self.codec)
         with warnings.catch_warnings(), ordered_map(decode, workers_wanted()) as decoded:
-            # Of odd metadata: what matters becomes an error. Here, because threads share the filter.
+            # Pillow warns of odd metadata. Whatever matters for the pixels becomes an error in `decode_bytes`; the
+            # filter is set here, once, because the threads of the pool share it.
             warnings.simplefilter("ignore")
             for index, (shard, images) in enumerate(self._shards.items()):
                 results: Iterable[Size | str] | None = shard.finished()
@@ -111,7 +112,7 @@ class Packing:
         shards = {}
         for start in range(0, len(self.images), self.shard_size):
             images = self.images[start : start + self.shard_size]
-            # `start` keeps two shards apart that hold copies of the same files.
+            # Two shards may hold copies of the same files: `start` gives them different names.
             content = json.dumps([origin, start, [image.md5 for image in images]])
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
             shards[NewShard(self.scratch / digest, self.codec)] = images

@@ -8,10 +8,10 @@ scratch.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
+import psutil
 import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
@@ -63,16 +63,10 @@ def _rwlock_is_in_use() -> bool:
 
 def _is_dvc(number: int) -> bool:
     """Whether process `number` is a DVC. Its number alone says little: after a restart another may have it."""
-    if not Path("/proc").is_dir():  # not Linux: a process that is there is taken for one
-        try:
-            os.kill(number, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
     try:
-        arguments = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-    except OSError:
+        arguments = psutil.Process(number).cmdline()
+    except psutil.AccessDenied:
+        return True  # somebody else's process: it may be one
+    except (psutil.Error, ValueError, OverflowError):
         return False
-    return any(Path(argument.decode(errors="replace")).name == "dvc" for argument in arguments)
+    return any(Path(argument).name == "dvc" for argument in arguments)

@@ -14,7 +14,7 @@ FALLBACK = "StratifiedKFold over label combinations"
 
 
 def stratified_folds(
-    labels: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int
+    truth: np.ndarray, groups: np.ndarray | None, n_folds: int, seed: int
 ) -> tuple[np.ndarray, str]:
     """Folds of rows that are sorted by image id, by the best splitter that can run, and that splitter's name.
 
@@ -25,20 +25,20 @@ def stratified_folds(
     'grouped second-order stratification'
     """
     if groups is not None:
-        return stratified_group_folds(labels, groups, n_folds, seed), GROUPED
-    if labels.shape[1] > 1 and find_spec("iterstrat") is not None:
-        return multilabel_stratified_folds(labels, n_folds, seed), BY_IMAGE
-    return label_combination_folds(labels, n_folds, seed), FALLBACK
+        return stratified_group_folds(truth, groups, n_folds, seed), GROUPED
+    if truth.shape[1] > 1 and find_spec("iterstrat") is not None:
+        return multilabel_stratified_folds(truth, n_folds, seed), BY_IMAGE
+    return label_combination_folds(truth, n_folds, seed), FALLBACK
 
 
-def label_combination_folds(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+def label_combination_folds(truth: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """StratifiedKFold where each combination of labels is a class.
 
     A combination with fewer rows than folds is merged into the class of its rarest label alone (the label
     with the fewest positives, the first of several); a class that is still too small joins the largest one.
 
     Args:
-        labels: (N, L) of 1, 0 or NaN; an unknown counts as no positive. Sort the rows by image id first.
+        truth: (N, L) of 1, 0 or NaN; an unknown counts as no positive. Sort the rows by image id first.
         n_folds: K, at least 2 and at most N.
         seed: random_state of the shuffle within classes.
 
@@ -51,11 +51,11 @@ def label_combination_folds(labels: np.ndarray, n_folds: int, seed: int) -> np.n
     # Late: scikit-learn takes a second to import, and this splitter is the last resort.
     from sklearn.model_selection import StratifiedKFold
 
-    if len(labels) < n_folds:
-        raise ValueError(f"{n_folds} folds need at least {n_folds} rows, not {len(labels)}")
-    combination = _combination_classes(np.asarray(labels) == 1, n_folds)
+    if len(truth) < n_folds:
+        raise ValueError(f"{n_folds} folds need at least {n_folds} rows, not {len(truth)}")
+    combination = _combination_classes(np.asarray(truth) == 1, n_folds)
     splitter = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    folds = np.empty(len(labels), dtype=np.int64)
+    folds = np.empty(len(truth), dtype=np.int64)
     for fold, (_, rows) in enumerate(splitter.split(combination, combination)):
         folds[rows] = fold
     return folds

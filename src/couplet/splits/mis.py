@@ -8,8 +8,9 @@ positives per label pair (Szymanski and Kajdanowicz 2017), and unknowns per labe
     chi-square = sum over folds j, counts f of  w_f (c_jf - s_j C_f)^2 / (s_j C_f)
 
 Patients are dealt heaviest first, each to the fold where the chi-square grows least, so the many small ones
-come last and even out what the large ones left. Many small patients are identical in every count: most of
-them are dealt in bulk, in exact proportion. A descent by moves and swaps afterwards gained nothing: tried.
+come last and even out the differences that the large ones left. Many small patients are identical in every
+count: most of them are dealt in bulk, in exact proportion. A descent by moves and swaps afterwards was tried and
+gained nothing.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ UNIT = 1 << 26
 # With few patients not all counts can be even; labels come before pairs. A label's weight, in pairs, grows
 # with the number of pairs that could outvote it: 2 with 14 labels, 6 with 80 (tried: 1 to 48).
 LABELS_PER_WEIGHT = 14
-# Identical patients are dealt in bulk, but of each light kind (at most 4 counts that are not 0: an image with
-# one label pair, say) so many are dealt one by one, as small change for what the heavy ones left.
+# Identical patients are dealt in bulk, in exact proportion. Of every group of identical patients with few counts (at
+# most LIGHT that are not 0: an image with one label pair, say) so many are dealt one by one at the end, where they
+# even out the differences that patients with many counts have left.
 SMALL_CHANGE = 8
 LIGHT = 4
 
 
-def stratified_group_folds(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+def stratified_group_folds(truth: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """Folds balanced in size, labels and label pairs, with every group (patient) in one fold only.
 
     The result does not depend on the order of the rows, nor on whether groups are text or numbers.
 
     Args:
-        labels: (N, L) of 1, 0 or NaN for unknown. An unknown is no positive; the number of unknowns per label
+        truth: (N, L) of 1, 0 or NaN for unknown. An unknown is no positive; the number of unknowns per label
             is balanced too, because a fold's AUC rests on its known rows.
         groups: (N,) patient of each row, text or numbers.
         n_folds: K, at least 2.
@@ -49,28 +51,28 @@ def stratified_group_folds(labels: np.ndarray, groups: np.ndarray, n_folds: int,
         (N,) int64, the fold 0 .. K-1 of each row; no fold is empty.
 
     Raises:
-        ValueError: labels or groups of another shape or content, or fewer groups than folds.
+        ValueError: truth or groups of another shape or content, or fewer groups than folds.
 
-    >>> labels = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [1, 1]])
-    >>> folds = stratified_group_folds(labels, np.array(["a", "b", "c", "d", "e", "f"]), 2, seed=42)
-    >>> [labels[folds == fold].sum(axis=0).tolist() for fold in (0, 1)]
+    >>> truth = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [1, 1]])
+    >>> folds = stratified_group_folds(truth, np.array(["a", "b", "c", "d", "e", "f"]), 2, seed=42)
+    >>> [truth[folds == fold].sum(axis=0).tolist() for fold in (0, 1)]
     [[2, 2], [2, 2]]
     """
     if n_folds < 2:
         raise ValueError(f"n_folds must be at least 2, not {n_folds}")
-    folds = stratified_group_parts(labels, groups, [1 / n_folds] * n_folds, seed)
+    folds = stratified_group_parts(truth, groups, [1 / n_folds] * n_folds, seed)
     if len(np.unique(folds)) < n_folds:
         raise ValueError(f"{n_folds} folds need at least {n_folds} groups, not {len(pd.unique(groups))}")
     return folds
 
 
 def stratified_group_parts(
-    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int
+    truth: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int
 ) -> np.ndarray:
     """Parts of given shares, balanced as in `stratified_group_folds`: for a test part or a hold-out.
 
     Args:
-        labels: (N, L) of 1, 0 or NaN.
+        truth: (N, L) of 1, 0 or NaN.
         groups: (N,) patient of each row.
         shares: K positive shares of the rows that sum to 1. A share smaller than one group may stay empty.
         seed: of the ties.
@@ -78,23 +80,23 @@ def stratified_group_parts(
     Returns:
         (N,) int64, the part 0 .. K-1 of each row.
 
-    >>> labels = np.ones((10, 1))
-    >>> np.bincount(stratified_group_parts(labels, np.arange(10), [0.2, 0.8], seed=1)).tolist()
+    >>> truth = np.ones((10, 1))
+    >>> np.bincount(stratified_group_parts(truth, np.arange(10), [0.2, 0.8], seed=1)).tolist()
     [2, 8]
     """
-    labels, groups, share_K = np.asarray(labels), np.asarray(groups), np.asarray(shares, dtype=float)
-    if labels.ndim != 2 or groups.shape != labels.shape[:1]:
+    truth, groups, share_K = np.asarray(truth), np.asarray(groups), np.asarray(shares, dtype=float)
+    if truth.ndim != 2 or groups.shape != truth.shape[:1]:
         raise ValueError(
-            f"labels must be (N, L) and groups (N,), not {labels.shape} and {groups.shape}: nothing to deal"
+            f"truth must be (N, L) and groups (N,), not {truth.shape} and {groups.shape}: nothing to deal"
         )
-    if not ((labels == 0) | (labels == 1) | (labels != labels)).all():
-        raise ValueError("labels must be 0, 1 or NaN (unknown)")
+    if not ((truth == 0) | (truth == 1) | (truth != truth)).all():
+        raise ValueError("truth must be 0, 1 or NaN (unknown)")
     if not (share_K > 0).all() or abs(share_K.sum() - 1) > 1e-9:
         raise ValueError(f"shares must be positive and sum to 1, not {list(shares)}")
-    if len(labels) == 0:
+    if len(truth) == 0:
         return np.empty(0, dtype=np.int64)
     group_of_row, turn_G = _shuffled_groups(groups, seed)
-    counts = _group_counts(labels, group_of_row)
+    counts = _group_counts(truth, group_of_row)
     part_G = _deal_identical(counts, share_K)
     _deal_heaviest_first(counts, share_K, turn_G, part_G)
     return part_G[group_of_row]
@@ -133,24 +135,24 @@ def _shuffled_groups(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndar
     return rank[same[code]], digest[order, 0]
 
 
-def _group_counts(labels: np.ndarray, group_of_row: np.ndarray) -> _Counts:
+def _group_counts(truth: np.ndarray, group_of_row: np.ndarray) -> _Counts:
     """Count rows, positives, positive pairs and unknowns of each group."""
-    n_labels = labels.shape[1]
+    n_labels = truth.shape[1]
     n_features = n_labels * n_labels + 1 + n_labels
     base = group_of_row * n_features
     keys = [base + n_labels * n_labels]
-    row, label = np.nonzero(labels == 1)
-    n_positive = np.bincount(row, minlength=len(labels))
+    row, label = np.nonzero(truth == 1)
+    n_positive = np.bincount(row, minlength=len(truth))
     first = np.cumsum(n_positive) - n_positive
     for m in np.unique(n_positive[n_positive > 0]).tolist():  # all rows with m positives at once
         rows = np.flatnonzero(n_positive == m)
         positives = label[first[rows][:, None] + np.arange(m)]
         a, b = np.triu_indices(m)
         keys.append((base[rows][:, None] + positives[:, a] * n_labels + positives[:, b]).ravel())
-    unknown = labels != labels
+    unknown = truth != truth
     for c in np.flatnonzero(unknown.any(axis=0)).tolist():
         # Rows and positives are balanced already, so either of the other two balances both: take the rarer.
-        negative = labels[:, c] == 0
+        negative = truth[:, c] == 0
         rarer = negative if negative.sum() < unknown[:, c].sum() else unknown[:, c]
         keys.append(base[rarer] + n_labels * n_labels + 1 + c)
 
@@ -221,13 +223,13 @@ def _deal_heaviest_first(
         sums_FK[feature, part] += count
 
 
-def multilabel_stratified_folds(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+def multilabel_stratified_folds(truth: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """The first paper's folds: MultilabelStratifiedKFold by image, shuffled (Sechidis et al. 2011).
 
     Patients are in several folds, and the folds depend on the row order: sort the rows by image id first.
 
     Args:
-        labels: (N, L) of 1, 0 or NaN, with L at least 2; an unknown counts as no positive.
+        truth: (N, L) of 1, 0 or NaN, with L at least 2; an unknown counts as no positive.
         n_folds: K, at least 2.
         seed: random_state.
 
@@ -241,7 +243,7 @@ def multilabel_stratified_folds(labels: np.ndarray, n_folds: int, seed: int) -> 
     # scikit-learn comes with it and takes a second to import: grouped folds need neither.
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
-    positive = np.asarray(labels) == 1
+    positive = np.asarray(truth) == 1
     splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
     folds = np.empty(len(positive), dtype=np.int64)
     for fold, (_, rows) in enumerate(splitter.split(positive, positive)):

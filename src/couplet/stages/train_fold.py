@@ -32,8 +32,9 @@ from couplet.running.arithmetic import processor
 from couplet.running.provenance import Provenance, stage_provenance
 from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
-from couplet.training.loop import FoldData, Trainer
+from couplet.training.loop import Trainer
 from couplet.training.phases import train_in_phases
+from couplet.training.state import FoldData
 
 
 def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held out for validation")]) -> None:

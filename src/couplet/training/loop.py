@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ import torch
 from couplet.evaluation.metrics import macro_auc
 from couplet.images.draws import epoch_order, image_keys, uniforms
 from couplet.images.feed import image_batches
-from couplet.images.store import ImageStore
 from couplet.images.views import N_DRAWS, training_view
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import explained_out_of_memory
@@ -38,39 +36,10 @@ from couplet.training.ema import EMA
 from couplet.training.loss import build_loss
 from couplet.training.optimizer import build_optimizer
 from couplet.training.schedule import learning_rate_factor
+from couplet.training.state import FoldData, Progress
 from couplet.training.step import Batch, Outcome, Step
 
 REMEDY = "lower optimizer.lr or optimizer.max_grad_norm, or set train.precision to float32"
-
-
-@dataclass(frozen=True)
-class FoldData:
-    """One fold's images: ids (N,), positions in the store (N,), truth (N, L) of 1, 0 or NaN for unknown."""
-
-    store: ImageStore
-    train_ids: list[str]
-    train_positions: np.ndarray
-    train_truth: np.ndarray
-    val_positions: np.ndarray
-    val_truth: np.ndarray
-
-
-@dataclass
-class Progress:
-    """Where the run stands: everything of a checkpoint that is not a tensor."""
-
-    epoch: int = 0
-    batch: int = 0
-    steps: int = 0  # optimiser steps done; skipped batches do not count
-    loss_sum: float = 0.0
-    loss_batches: int = 0
-    skipped: int = 0
-    skipped_in_epoch: int = 0
-    skipped_in_a_row: int = 0
-    best_epoch: int = -1
-    best_auc: float = -1.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 class Trainer:

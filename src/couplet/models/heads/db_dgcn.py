@@ -232,7 +232,7 @@ class DualBranchDynamicGCN(Head):
         return logits_BC
 
 
-def cooccurrence_adjacency(labels: ArrayLike, threshold: float = 0.4, strength: float = 0.25) -> Tensor:
+def cooccurrence_adjacency(truth: ArrayLike, threshold: float = 0.4, strength: float = 0.25) -> Tensor:
     """Start of the static graph from the TRAINING fold's labels (ML-GCN's re-weighted graph, Chen 2019).
 
     P_ij = M_ij / N_i: of the N_i images with label i, the share that also has label j. Only pairs of
@@ -241,7 +241,7 @@ def cooccurrence_adjacency(labels: ArrayLike, threshold: float = 0.4, strength: 
     A'). Unknown cells (NaN) take part in neither count; a label that never occurs keeps its self-loop alone.
 
     Args:
-        labels: (N, C) with 0, 1 or NaN.
+        truth: (N, C) with 0, 1 or NaN.
 
     Returns:
         A_s, float32 (C, C).
@@ -251,7 +251,7 @@ def cooccurrence_adjacency(labels: ArrayLike, threshold: float = 0.4, strength: 
             [0.1179, 1.0000, 0.1179],
             [0.0000, 0.0000, 0.8889]])
     """
-    table = np.asarray(labels, dtype=np.float64)
+    table = np.asarray(truth, dtype=np.float64)
     positive, known = (table == 1).astype(np.float64), (~np.isnan(table)).astype(np.float64)
     together, occurring = positive.T @ positive, positive.T @ known
     shares = np.divide(together, occurring, out=np.zeros_like(together), where=occurring > 0)

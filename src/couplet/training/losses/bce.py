@@ -45,11 +45,11 @@ class WeightedBCE(MultiLabelLoss):
         )
 
 
-def positive_weights(labels: ArrayLike) -> Tensor:
+def positive_weights(truth: ArrayLike) -> Tensor:
     """Negatives per positive of each label of the training fold, clipped to [1, 10].
 
     Args:
-        labels: (N, L) with 0, 1 or NaN (unknown: counted as neither).
+        truth: (N, L) with 0, 1 or NaN (unknown: counted as neither).
 
     Returns:
         Float32 (L,); 10 for a label without positives.
@@ -57,7 +57,7 @@ def positive_weights(labels: ArrayLike) -> Tensor:
     >>> positive_weights([[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
     tensor([ 3., 10.,  1.])
     """
-    table = np.asarray(labels, dtype=np.float64)
+    table = np.asarray(truth, dtype=np.float64)
     positives, negatives = (table == 1).sum(axis=0), (table == 0).sum(axis=0)
     ratio = np.divide(negatives, positives, out=np.full(table.shape[1], np.inf), where=positives > 0)
     return torch.tensor(np.clip(ratio, 1, 10), dtype=torch.float32)
