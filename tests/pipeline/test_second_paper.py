@@ -126,7 +126,7 @@ def test_explanations_are_of_the_model_and_the_images_that_were_predicted(coco: 
     np.testing.assert_allclose(arrays["probabilities"], values(explained, labels), atol=0.02)
     manifest = {row["image_id"]: row for row in rows(coco.folder / "data/prepared/manifest.csv")}
     truth = values([manifest[row["image_id"]] for row in explained], labels)
-    np.testing.assert_array_equal(arrays["labels_true"], truth)
+    np.testing.assert_array_equal(arrays["truth"], truth)
 
 
 def test_the_report_shows_maps_and_three_graphs_for_each_explained_image(coco: Project) -> None:

@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from couplet.project.project import HERE
+from couplet.results.manifest import write_manifest
 from couplet.results.model_record import ModelRecord, write_model_record
 from couplet.settings.params import parse_params
 from couplet.settings.presets import load_preset, params_yaml
@@ -84,7 +85,8 @@ def write_project(
             "row": np.arange(n_images),
         }
     ).join(pd.DataFrame(hidden, columns=labels))
-    _csv(folder / HERE.manifest, table)
+    (folder / HERE.prepared).mkdir(parents=True, exist_ok=True)
+    write_manifest(folder / HERE.prepared, table, labels)
     images = _images(random, truth, store_size, channels)
     np.save(folder / HERE.prepared / "images-00000.npy", images)
     _json(

@@ -31,7 +31,7 @@ def explanations(n_labels: int, channels: int = 1) -> dict[str, Any]:
     return {
         "image": random.integers(0, 255, (n, channels, 24, 24), dtype=np.uint8),
         "probabilities": 0.8 * random.random((n, n_labels)).astype(np.float32),
-        "labels_true": truth,
+        "truth": truth,
         "maps": random.random((n, n_labels, 6, 6)).astype(np.float16) - 1,
         "adjacency_main": 0.5 * random.random((n, n_labels, n_labels)),
         "adjacency_auxiliary": 0.5 * random.random((n, n_labels, n_labels)),

@@ -13,6 +13,7 @@ import yaml
 
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
+from couplet.results.manifest import write_manifest
 from couplet.stages.split_mis import split_mis
 
 LABELS = ["Edema", "Fracture", "Nodule"]
@@ -28,7 +29,7 @@ def write_prepared(table: pd.DataFrame, labels: list[str], **split: Any) -> None
         **{"width": 64, "height": 64, "shard": rows // 4096, "row": rows % 4096},
     }
     HERE.prepared.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(meta).join(table[labels].astype("Int64")).to_csv(HERE.manifest, index=False)
+    write_manifest(HERE.prepared, pd.DataFrame(meta).join(table[labels]), labels)
     HERE.labels.write_text(json.dumps({"source": "csv", "labels": labels}))
     HERE.params.write_text(yaml.safe_dump({"seed": 42, "split": split}))
 

@@ -24,7 +24,7 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
     The images are those with the smallest hash of their id: the same in every run, whatever the model says of them.
 
     Returns:
-        n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), labels_true (n, L) with NaN for unknown,
+        n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), truth (n, L) with NaN for unknown,
         and the head's own arrays: those with a row per image in float16, others in float32.
     """
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
@@ -51,7 +51,7 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
     return {
         "image": images,
         "probabilities": array(logits.sigmoid(), np.float32),
-        "labels_true": manifest.truth[rows],
+        "truth": manifest.truth[rows],
     } | {
         name: array(tensor, np.float16 if len(tensor) == len(rows) and tensor.dim() > 2 else np.float32)
         for name, tensor in arrays.items()

@@ -12,7 +12,7 @@ from couplet.reporting import matrices, pictures, style
 from couplet.reporting.gallery import Picture
 
 SHOWN_FOLD = 0  # one fold's model is enough to see what a head looks at
-ARRAYS = ("image", "probabilities", "labels_true", "maps", "adjacency_main", "adjacency_auxiliary")
+ARRAYS = ("image", "probabilities", "truth", "maps", "adjacency_main", "adjacency_auxiliary")
 SHOWN = 12  # images
 MAPS = 3  # of an image's most probable labels
 SIDE = 254  # of an image, in pixels: it and its maps fill the page's column
@@ -26,7 +26,7 @@ def read_explanations(labels: list[str], project: Project = HERE) -> list[Pictur
 
     Returns None if there is none (only model.head: db_dgcn explains itself).
 
-    The file's arrays, n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), labels_true (n, L),
+    The file's arrays, n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), truth (n, L),
     maps (n, L, h, w), adjacency_main and adjacency_auxiliary (n, L, L), static_adjacency (L, L).
 
     Raises:
@@ -52,7 +52,7 @@ def read_explanations(labels: list[str], project: Project = HERE) -> list[Pictur
 
 def _maps(arrays: dict[str, np.ndarray], i: int, labels: list[str]) -> Picture:
     """The image and, over it, where its most probable labels were found."""
-    tile, probabilities, truth = (arrays[name][i] for name in ("image", "probabilities", "labels_true"))
+    tile, probabilities, truth = (arrays[name][i] for name in ("image", "probabilities", "truth"))
     top = np.argsort(-probabilities, kind="stable")[:MAPS]
     there = [label for label, value in zip(labels, truth, strict=True) if value == 1]
     tiles, captions = [np.repeat(tile, 3, axis=0) if len(tile) == 1 else tile], ["image\n"]

@@ -47,10 +47,10 @@ def _images(run: Run) -> Fact:
 
 
 def _patients(run: Run) -> Fact:
-    known = run.split["n_patients"]
+    known = run.split.n_patients
     if known is None:
         return Fact("Patients", "not known", "leaks between folds cannot be ruled out", True)
-    in_folds, in_test = run.split["patients_in_two_folds"], run.split["patients_in_train_and_test"]
+    in_folds, in_test = run.split.patients_in_two_folds, run.split.patients_in_train_and_test
     if not in_folds and not in_test:
         return Fact("Patients", f"{known:,}", "none has images in two folds, or in folds and test part")
     shared = f"{in_folds:,} have images in two folds, {in_test:,} in folds and test part"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from couplet.project.errors import UserError
-from couplet.project.files import RESTORE, read_record
+from couplet.project.files import RESTORE, read_record, write_csv
 from couplet.project.project import HERE, Project
 from couplet.results.tables import read_table
 
@@ -41,6 +41,20 @@ class Manifest:
     def ids(self) -> np.ndarray:
         """(N,) image ids."""
         return self.table["image_id"].to_numpy()
+
+
+def write_manifest(folder: Path, table: pd.DataFrame, labels: list[str]) -> None:
+    """Write manifest.csv into `folder`.
+
+    Args:
+        folder: of the prepared store.
+        table: a row per readable image, sorted by image_id: who and what it shows (TEXT), its original width and
+            height in pixels, its shard and row in the store, and a column per label of 1, 0 or NaN.
+        labels: names of the L labels.
+    """
+    columns = [*TEXT, "width", "height", "shard", "row", *labels]
+    whole = table[columns].astype(dict.fromkeys(labels, "Int8"))  # 1, 0 or an empty cell
+    write_csv(folder / HERE.manifest.name, whole)
 
 
 def read_manifest(project: Project = HERE) -> Manifest:

@@ -10,27 +10,26 @@ import pandas as pd
 
 from couplet.evaluation.metrics import auc_per_label
 from couplet.project.errors import UserError
-from couplet.project.files import RESTORE, read_record
 from couplet.project.project import HERE, Project
+from couplet.results.couplings import read_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.model_record import ModelRecord, read_model_record
 from couplet.results.predictions import gather_folds, read_predictions
 from couplet.results.refusals import refuse_mixed_folds, refuse_other_metrics, refuse_other_params
-from couplet.results.tables import numbers, read_table
+from couplet.results.scores import (
+    Scores,
+    SplitMetrics,
+    read_ensemble_scores,
+    read_fold_scores,
+    read_split_metrics,
+)
+from couplet.results.tables import read_table
 from couplet.running.stale import refuse_stale_folds
 from couplet.settings.params import Params, load_params
 from couplet.settings.presets import differences_from_preset, preset_names
 
 # What the report reads of each file, and of which kind it must be (`object`: may be null).
-SCORES: dict[str, type] = {"auc_macro": object, "top3": dict, "n_images": int, "labels_skipped": list}
-SPLIT: dict[str, type] = {
-    **dict.fromkeys(
-        ("n_patients", "patients_in_two_folds", "patients_in_train_and_test", "splitter"), object
-    ),
-    **dict.fromkeys(("label_distribution_deviation", "label_pair_distribution_deviation"), object),
-    "n_images": int,
-}
 HISTORY = ("epoch", "train_loss", "val_auc_macro", "lr", "mean_abs_coupling")
 QUARANTINE = ("image_id", "part", "path", "reason")
 
@@ -41,7 +40,7 @@ class FoldRun:
 
     fold: int
     record: ModelRecord
-    metrics: dict[str, Any]
+    metrics: Scores
     auc: np.ndarray  # (L,) per label, NaN where undefined
     history: pd.DataFrame  # one row per epoch
     couplings: np.ndarray | None  # (L, L), rows sources, columns targets; None without a refiner
@@ -60,11 +59,11 @@ class Run:
     fold_of: np.ndarray  # (N,) text: "0" ... "test", or "train" with split.holdout
     quarantine: pd.DataFrame
     notes: dict[str, int]  # what the data set's own rules count, for example images without annotations
-    split: dict[str, Any]  # metrics/split.json
+    split: SplitMetrics  # metrics/split.json
     folds: list[FoldRun]
     oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
     oof_probabilities: np.ndarray  # (n, L), each by the one model that was not trained on the image
-    ensemble: dict[str, Any]  # metrics/ensemble.json
+    ensemble: dict[str, Scores]  # metrics/ensemble.json
     test_rows: np.ndarray  # (m,) positions in the manifest
     test_by_fold: np.ndarray  # (K, m, L)
     test_probabilities: np.ndarray  # (m, L), mean over the folds
@@ -136,11 +135,11 @@ def read_run(project: Project = HERE) -> Run:
         fold_of=fold_of,
         quarantine=read_table(project.quarantine, QUARANTINE, QUARANTINE),
         notes=manifest.notes,
-        split=read_record(project.split_metrics, **SPLIT),
+        split=read_split_metrics(project),
         folds=folds,
         oof_rows=oof_rows,
         oof_probabilities=oof_probabilities,
-        ensemble=_read_ensemble(project),
+        ensemble=read_ensemble_scores(project),
         test_rows=test_rows,
         test_by_fold=np.stack(by_fold),
         test_probabilities=mean,
@@ -163,28 +162,10 @@ def _read_fold(fold: int, manifest: Manifest, fold_of: np.ndarray) -> FoldRun:
     return FoldRun(
         fold=fold,
         record=record,
-        metrics=read_record(project.fold_metrics(fold), **SCORES),
+        metrics=read_fold_scores(project, fold),
         auc=auc_per_label(manifest.truth[rows], probabilities),
         history=read_table(folder / "history.csv", (), HISTORY).apply(pd.to_numeric, errors="coerce"),
-        couplings=_read_couplings(fold, manifest),
+        couplings=read_couplings(project, fold, manifest.labels),
         rows=rows,
         probabilities=probabilities,
     )
-
-
-def _read_couplings(fold: int, manifest: Manifest) -> np.ndarray | None:
-    project, labels = manifest.project, manifest.labels
-    path = project.model(fold) / "couplings.csv"
-    table = read_table(path, ("source",))
-    if list(table.columns) != ["source", *labels] or list(table["source"]) not in ([], labels):
-        raise UserError(f"{path} has other labels than {project.labels}: run `dvc repro`")
-    return numbers(table[labels], path) if len(table) else None
-
-
-def _read_ensemble(project: Project) -> dict[str, Any]:
-    content = read_record(project.ensemble_metrics, oof=dict)
-    for part, scores in content.items():
-        for key, kind in SCORES.items():
-            if part not in ("oof", "test") or not isinstance(scores.get(key), kind):
-                raise UserError(f"{project.ensemble_metrics}: {part}.{key} is missing or not ours: {RESTORE}")
-    return content

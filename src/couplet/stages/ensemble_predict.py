@@ -8,11 +8,12 @@ import pandas as pd
 from couplet.evaluation.metrics import all_scores
 from couplet.inference.ensemble import mean_over_folds
 from couplet.project.console import say
-from couplet.project.files import write_csv, write_json
+from couplet.project.files import write_csv
 from couplet.project.project import Project
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.predictions import PROBABILITY, gather_folds, read_predictions, write_predictions
+from couplet.results.scores import write_ensemble_scores
 from couplet.results.tables import read_table
 from couplet.running.stale import refuse_stale_folds
 from couplet.settings.params import load_params
@@ -46,7 +47,7 @@ def ensemble_predict() -> None:
 
     write_predictions(project.ensemble / "test.csv", test_ids, manifest.labels, ensemble)
     write_csv(project.ensemble / "submission.csv", submitted, PROBABILITY)
-    write_json(project.ensemble_metrics, scores)
+    write_ensemble_scores(project, scores)
     for part, values in scores.items():
         say(f"ensemble, {part}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
 

@@ -13,11 +13,12 @@ from couplet.inference.explain import explain
 from couplet.inference.fold import load_fold, predict
 from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.project.console import say
-from couplet.project.files import write_csv, write_json, write_npz
+from couplet.project.files import write_csv, write_npz
 from couplet.project.project import Project
 from couplet.results.folds import read_folds
 from couplet.results.manifest import read_manifest
 from couplet.results.predictions import write_predictions
+from couplet.results.scores import write_fold_scores
 from couplet.results.tables import read_table
 from couplet.settings.params import load_params
 
@@ -47,7 +48,7 @@ def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose image
     write_npz(project.explanations(fold), explanations)
     write_csv(project.per_label(fold), per_label_table(truth, probabilities, manifest.labels), "%.4f")
     write_csv(project.history(fold), history)
-    write_json(project.fold_metrics(fold), scores)
+    write_fold_scores(project, fold, scores)
     say(f"fold {fold}: macro-AUC {scores['auc_macro']} on {len(rows)} images")
 
 

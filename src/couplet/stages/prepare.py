@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from pandas import DataFrame
 
-from couplet.datasets.base import META, Dataset
+from couplet.datasets.base import Dataset
 from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.datasets.tables import resolve_unknown
@@ -18,6 +18,7 @@ from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json
 from couplet.project.project import HERE, Project
+from couplet.results.manifest import write_manifest
 from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
 
@@ -129,10 +130,7 @@ def write_tables(
     folder: Path, table: DataFrame, readable: pd.Series, dataset: Dataset, params: Params
 ) -> None:
     """Write manifest.csv, quarantine.csv, submission_rows.csv and labels.json into `folder`."""
-    about = [name for name in META if name not in ("path", "row")]
-    manifest = table.loc[readable, [*about, "width", "height", "shard", "row", *dataset.labels]]
-    manifest = manifest.astype(dict.fromkeys(dataset.labels, "Int8"))  # 0, 1 or an empty cell
-    write_csv(folder / HERE.manifest.name, manifest)
+    write_manifest(folder, table[readable], dataset.labels)
     write_csv(folder / HERE.quarantine.name, table.loc[~readable, QUARANTINE])
 
     is_test = table["part"] == "test"

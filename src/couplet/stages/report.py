@@ -35,7 +35,7 @@ def report() -> None:
         write_bytes(project.figures / f"{picture.name}.png", picture.png)
     for old in set(project.figures.glob("*.png")) - {project.figures / f"{p.name}.png" for p in pictures}:
         old.unlink()
-    write_csv(project.couplings_plot, couplings_table(run), float_format="%.6f")
+    write_csv(project.couplings_plot, long_couplings(run), float_format="%.6f")
     write_text(project.report, html)
     compared = compared_with_commit(run.params)
     if compared is not None:
@@ -43,7 +43,7 @@ def report() -> None:
     say(f"report: {project.report} ({len(html) / 1e6:.1f} MB), {len(pictures)} figures in {project.figures}")
 
 
-def couplings_table(run: Run) -> pd.DataFrame:
+def long_couplings(run: Run) -> pd.DataFrame:
     """Off-diagonal couplings in long form: source, target, coupling, fold ("0", "1" ... and "mean").
 
     Without a refiner the table has no rows.

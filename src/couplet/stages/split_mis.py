@@ -7,10 +7,11 @@ import pandas as pd
 
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.project.files import write_csv, write_json
+from couplet.project.files import write_csv
 from couplet.project.project import Project
 from couplet.results.folds import write_folds
 from couplet.results.manifest import Manifest, read_manifest
+from couplet.results.scores import SplitMetrics, write_split_metrics
 from couplet.settings.params import load_params
 from couplet.settings.schema.split import SplitParams
 from couplet.splits.fallback import GROUPED, stratified_folds
@@ -30,20 +31,20 @@ def split_mis() -> None:
     fold = choose_test_part(manifest, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
     metrics = split_metrics(fold, manifest, splitter)
-    if params.split.group_by == "patient" and metrics["patients_in_two_folds"]:
+    if params.split.group_by == "patient" and metrics.patients_in_two_folds:
         raise AssertionError(
-            f"{metrics['patients_in_two_folds']} patients are in two folds: nothing was written"
+            f"{metrics.patients_in_two_folds} patients are in two folds: nothing was written"
         )
 
     write_folds(manifest, fold)
-    write_json(manifest.project.split_metrics, metrics)
+    write_split_metrics(manifest.project, metrics)
     write_csv(manifest.project.split_plot, positives_per_part(fold, manifest), float_format="%.6f")
     parts, counts = np.unique(fold, return_counts=True)
     say(
         f"split by {splitter}: "
         + ", ".join(f"{part} {count:,}" for part, count in zip(parts, counts, strict=True))
-        + f" images; patients in two folds: {_or_unknown(metrics['patients_in_two_folds'])}, "
-        + f"in train and test: {_or_unknown(metrics['patients_in_train_and_test'])}"
+        + f" images; patients in two folds: {_or_unknown(metrics.patients_in_two_folds)}, "
+        + f"in train and test: {_or_unknown(metrics.patients_in_train_and_test)}"
     )
 
 
@@ -130,8 +131,8 @@ def deal_folds(
     return splitter
 
 
-def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> dict[str, object]:
-    """The content of metrics/split.json; null where patients or labels are too few to say.
+def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> SplitMetrics:
+    """How even the split is; None where patients or labels are too few to say.
 
     The deviations and patients_in_two_folds are those of the folds, without the test part.
     """
@@ -139,20 +140,20 @@ def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> dict[s
     rest = fold != "test"
     # An image without a patient stands for one of its own: then nobody knows who is in two folds.
     known = bool((patients != "").all()) and "images_without_patient" not in manifest.notes
-    return {
-        "n_images": len(fold),
-        "n_test_images": int((~rest).sum()),
-        "n_patients": len(pd.unique(patients)) if known else None,
-        "patients_in_two_folds": patients_in_two_folds(patients[rest], fold[rest]) if known else None,
-        "patients_in_train_and_test": patients_in_two_folds(patients, rest) if known else None,
-        "label_distribution_deviation": _rounded(
+    return SplitMetrics(
+        n_images=len(fold),
+        n_test_images=int((~rest).sum()),
+        n_patients=len(pd.unique(patients)) if known else None,
+        patients_in_two_folds=patients_in_two_folds(patients[rest], fold[rest]) if known else None,
+        patients_in_train_and_test=patients_in_two_folds(patients, rest) if known else None,
+        label_distribution_deviation=_six_digits(
             label_distribution_deviation(manifest.truth[rest], fold[rest])
         ),
-        "label_pair_distribution_deviation": _rounded(
+        label_pair_distribution_deviation=_six_digits(
             label_pair_distribution_deviation(manifest.truth[rest], fold[rest])
         ),
-        "splitter": splitter,
-    }
+        splitter=splitter,
+    )
 
 
 def positives_per_part(fold: np.ndarray, manifest: Manifest) -> pd.DataFrame:
@@ -168,7 +169,7 @@ def positives_per_part(fold: np.ndarray, manifest: Manifest) -> pd.DataFrame:
     return table.astype({"positives": "Int64"})  # whole numbers beside empty cells
 
 
-def _rounded(deviation: float) -> float | None:
+def _six_digits(deviation: float) -> float | None:
     # Six significant digits: the last ones of a sum may differ between machines.
     return float(f"{deviation:.6g}") if np.isfinite(deviation) else None
 

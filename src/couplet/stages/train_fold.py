@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -25,6 +24,7 @@ from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv
 from couplet.project.project import Project
+from couplet.results.couplings import write_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.model_record import ModelRecord, write_model_record
@@ -76,7 +76,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
                 f"params.yaml, the data or the code changed while fold {fold} was training, so nothing was "
                 "written: undo the change and run `dvc repro` again to take over the finished run"
             )
-        save_run(project.model(fold), trainer, manifest.labels, provenance)
+        save_run(project, trainer, manifest.labels, provenance)
 
 
 def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
@@ -98,23 +98,16 @@ def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
     )
 
 
-def save_run(folder: Path, trainer: Trainer, labels: list[str], provenance: Provenance) -> None:
+def save_run(project: Project, trainer: Trainer, labels: list[str], provenance: Provenance) -> None:
     """Write the best epoch's weights, the couplings, the history and what they follow from."""
-    state, predictor = trainer.progress, trainer.predictor
+    folder, state, predictor = project.model(trainer.fold), trainer.progress, trainer.predictor
     folder.mkdir(parents=True, exist_ok=True)
     save_predictor(folder / "predictor.safetensors", predictor)
-    write_csv(folder / "couplings.csv", couplings_table(trainer, labels), float_format="%.8f")
+    refiner = predictor.refiner
+    couplings = None if refiner is None else refiner.couplings.detach().cpu().numpy()
+    write_couplings(project, trainer.fold, labels, couplings)
     write_csv(folder / "history.csv", pd.DataFrame(state.history), float_format="%.8g")
     write_model_record(folder, model_record(trainer, labels, provenance))
-
-
-def couplings_table(trainer: Trainer, labels: list[str]) -> pd.DataFrame:
-    """Masked A, one row per source, one column per target; no rows without a refiner."""
-    refiner = trainer.predictor.refiner
-    couplings = np.zeros((0, len(labels))) if refiner is None else refiner.couplings.detach().cpu().numpy()
-    table = pd.DataFrame(couplings, columns=labels)
-    table.insert(0, "source", labels[: len(table)])
-    return table
 
 
 def model_record(trainer: Trainer, labels: list[str], provenance: Provenance) -> ModelRecord:
