@@ -22,6 +22,8 @@ CHOSEN = {
     "src/couplet/training/losses/${loss.name}.py": ("train_fold",),
     "src/couplet/settings/losses/${loss.name}.py": ("train_fold",),
 }
+# The report compares the settings with their preset's, whose head and loss may be others.
+COMPARED = ("src/couplet/settings/heads", "src/couplet/settings/losses")
 TORCH_FREE = ("prepare", "split_mis", "ensemble_predict", "report")
 
 
@@ -78,7 +80,7 @@ def listed(root: Path, stage: dict[str, Any]) -> set[str]:
     files = set()
     for dependency in stage["deps"]:
         path = root / dependency
-        if dependency.startswith(("src/", "stages/")) and dependency not in CHOSEN:
+        if dependency.startswith(("src/", "stages/")) and dependency not in (*CHOSEN, *COMPARED):
             assert path.exists(), f"{dependency} is not there"
             found = [path] if path.is_file() else [p for p in path.rglob("*.py") if p.name != "__init__.py"]
             files |= {file.relative_to(root).as_posix() for file in found}
@@ -96,6 +98,7 @@ def test_each_stage_lists_the_code_it_imports(project_root: Path, graph: dict[st
 def test_only_the_chosen_head_and_loss_are_dependencies(project_root: Path, graph: dict[str, Any]) -> None:
     for path, stages in CHOSEN.items():
         assert [name for name in STAGES if path in graph[name]["deps"]] == list(stages), path
+    assert set(COMPARED) <= set(graph["report"]["deps"])
     for name in ("train_fold", "evaluate_fold"):
         declared = listed(project_root, graph[name])
         plug_ins = [f"models/heads/{head}" for head in head_names()]

@@ -133,7 +133,7 @@ def train_fold_command(fold: Fold) -> None:
 
 @app.command("evaluate-fold", rich_help_panel=STAGES)
 def evaluate_fold_command(fold: Fold) -> None:
-    """Stage 4: predict and score one fold's held-out images."""
+    """Stage 4: score one fold's held-out images, predict the test part."""
     prepare_process()
     from couplet.stages.evaluate_fold import evaluate_fold
 
@@ -142,7 +142,7 @@ def evaluate_fold_command(fold: Fold) -> None:
 
 @app.command("ensemble-predict", rich_help_panel=STAGES)
 def ensemble_predict_command() -> None:
-    """Stage 5: the fold ensemble on the test images."""
+    """Stage 5: average the folds on the test part."""
     prepare_process()
     from couplet.stages.ensemble_predict import ensemble_predict
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -237,3 +239,44 @@ def test_mistakes_of_the_caller_are_named() -> None:
         draw_image(frozenset({"Gout"}), "PA", seed=1)
     with pytest.raises(ValueError, match="unknown view 'LL'"):
         draw_image(frozenset(), "LL", seed=1)
+
+
+def test_what_a_killed_process_left_is_removed_and_a_folder_that_another_drew_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / f".phantom.{2**22 + 1}.drawing"  # no process has this number
+    left.mkdir()
+    draw_phantom(tmp_path / "phantom", n_patients=5, size=32)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["phantom"]
+
+    # Two processes draw at once: the second finds the first one's folder at its end.
+    write_tables = phantom._write_tables
+    other = tmp_path / "other"
+
+    def meanwhile(folder: Path, *arguments: object) -> None:
+        write_tables(folder, *arguments)  # type: ignore[arg-type]
+        shutil.copytree(folder, other)
+
+    monkeypatch.setattr(phantom, "_write_tables", meanwhile)
+    draw_phantom(other, n_patients=5, size=32)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "phantom"]
+    assert (other / "train2.csv").read_bytes() == (tmp_path / "phantom/train2.csv").read_bytes()
+
+
+def test_a_full_disk_is_named_whichever_process_met_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    main = os.getpid()
+
+    def full(*_: object) -> bytes:
+        if os.getpid() != main:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return b""
+
+    monkeypatch.setattr(phantom, "WORTH_HELPERS", 0)
+    monkeypatch.setattr(phantom, "_processes", lambda: 2)
+    monkeypatch.setattr(phantom, "_jpeg", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        draw_phantom(tmp_path / "phantom", n_patients=20, size=32)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == [] and capfd.readouterr().err == ""

@@ -62,8 +62,9 @@ def test_other_settings_explain_other_results(checkout: Path) -> None:
 def test_native_arithmetic_explains_other_digits(checkout: Path) -> None:
     other_results()
     assert compared_with_commit(NATIVE) == (
-        "metrics/ensemble.json differs from the last commit, because train.arithmetic is native: the digits are this "
-        "machine's (GenuineIntel family 6 model 60); compare it with runs of this machine only (README, the ablation)"
+        "metrics/ensemble.json differs from the last commit, because train.arithmetic is native: the digits are those "
+        "of the machine that each model's config.json names; compare it with runs of this machine only (README, the "
+        "ablation)"
     )
 
 

@@ -79,8 +79,8 @@ class Packing:
         self._require_space()
         decode = partial(_decode_as_listed, self.raw, self.size, self.channels, self.codec)
         with warnings.catch_warnings(), ordered_map(decode, workers_wanted()) as decoded:
-            # Pillow warns of odd metadata. Whatever matters for the pixels becomes an error in `decode_bytes`; the
-            # filter is set here, once, because the threads of the pool share it.
+            # Pillow's warnings about metadata are silenced: `decode_bytes` raises for whatever affects pixels. Set
+            # once, here, because all threads of the pool share the filter.
             warnings.simplefilter("ignore")
             for index, (shard, images) in enumerate(self._shards.items()):
                 results: Iterable[Size | str] | None = shard.finished()

@@ -25,7 +25,8 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
 
     Returns:
         n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), truth (n, L) with NaN for unknown,
-        and the head's own arrays: those with a row per image in float16, others in float32.
+        and the head's own arrays: those of an image each with three dimensions or more
+        in float16, others in float32.
     """
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
     if not len(rows):

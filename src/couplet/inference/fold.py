@@ -11,6 +11,7 @@ from couplet.images.store import ImageStore
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import resolve_device, resolve_precision
 from couplet.models.predictor import Predictor, load_predictor
+from couplet.project.errors import UserError
 from couplet.results.manifest import Manifest
 from couplet.results.model_record import read_model_record
 from couplet.results.predictions import refuse_not_finite
@@ -19,10 +20,7 @@ from couplet.settings.params import Params
 
 @dataclass(frozen=True)
 class FoldModel:
-    """One fold's predictor on its device, and the precision it was trained and chosen in.
-
-    It predicts in the same precision: the record in config.json is then true of the predictions too.
-    """
+    """One fold's predictor on its device, and the precision it was trained and chosen in: it predicts in that."""
 
     fold: int
     predictor: Predictor
@@ -38,6 +36,11 @@ def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
     device = resolve_device(params.train.device, params.train.arithmetic)
     predictor = load_predictor(manifest.project.model(fold), manifest.labels)
     precision = read_model_record(manifest.project.model(fold)).precision
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError(
+            f"{manifest.project.model(fold) / 'config.json'}: the model was trained in fp16, which needs a GPU: "
+            "evaluate it on one, or set train.precision to float32 and train again"
+        )
     predictor.to(device).to(memory_format=torch.channels_last)
     return FoldModel(fold, predictor, resolve_precision(precision, device))
 

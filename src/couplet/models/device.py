@@ -24,7 +24,7 @@ def fix_torch(threads: int) -> None:
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # A help in searching for reads of memory that nobody wrote; a sixth of a training step's time.
+    # Filling uninitialised memory is a debugging aid that costs a sixth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False

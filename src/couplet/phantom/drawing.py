@@ -6,6 +6,7 @@ pictures show that a pipeline works and what each finding looks like; they say n
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -25,14 +26,15 @@ from couplet.phantom.anatomy import Build
 from couplet.phantom.cohort import Patient, Study, draw_cohort
 from couplet.phantom.picture import VIEWS, draw_picture, draw_signs
 from couplet.phantom.streams import Stream
-from couplet.project.console import progress
+from couplet.project.console import MACHINE_FAULTS, progress
 from couplet.project.errors import UserError
-from couplet.project.files import write_csv
+from couplet.project.files import is_running, naming, write_csv
 
 JPEG_QUALITY = 90
 Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
 WORTH_HELPERS = 200  # patients: fewer are drawn in the time that a helper needs to start
 MOST_HELPERS = 7
+FAULT = 64  # a helper that met a fault of the machine ends with this and the errno as its exit code
 # What a stream is for: the first number after the seed. (0 is the cohort's.)
 _BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5
 
@@ -52,20 +54,29 @@ def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: remove it to have the phantom drawn again")
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.drawing")
+    for left in folder.parent.glob(f".{folder.name}.*.drawing"):  # of a process that was killed
+        if left == unfinished or not is_running(left.name.split(".")[-2]):
+            shutil.rmtree(left, ignore_errors=True)
     try:
         for part in ("train2", "test2"):
             (unfinished / part).mkdir(parents=True)
         cohort = draw_cohort(n_patients, seed)
         shares = _processes() if n_patients >= WORTH_HELPERS else 1
+        main = os.getpid()
 
         def draw(share: int) -> None:
-            _draw_share(unfinished, cohort, share, shares, size, seed)
+            _draw_share(unfinished, cohort, share, shares, size, seed, main)
 
         with _helpers(draw, range(1, shares)):
             draw(0)
         rows = [(_part(patient), *row) for patient in cohort for row, *_ in _exposures(patient)]
         _write_tables(unfinished, DataFrame(rows, columns=["part", *PEOPLE, *LABELS]), seed)
-        unfinished.replace(folder)
+        try:
+            unfinished.replace(folder)
+        except OSError as error:
+            # Another process has drawn it meanwhile: the same bytes.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -115,10 +126,14 @@ def _exposures(patient: Patient) -> Iterator[tuple[Row, Study, str, int]]:
             )
 
 
-def _draw_share(folder: Path, cohort: list[Patient], share: int, shares: int, size: int, seed: int) -> None:
-    """Draw every `shares`-th patient, beginning with number `share`."""
+def _draw_share(
+    folder: Path, cohort: list[Patient], share: int, shares: int, size: int, seed: int, main: int
+) -> None:
+    """Draw every `shares`-th patient, beginning with number `share`; `main` is the process that draws share 0."""
     positions = range(share, len(cohort), shares)
     for position in progress(positions, "drawing the phantom") if share == 0 else positions:
+        if share and os.getppid() != main:
+            return  # the process that wanted the pictures was killed
         patient = cohort[position]
         build = Build.draw(Stream(seed, _BUILD, position), patient.female, patient.age)
         for row, study, view, number in _exposures(patient):
@@ -126,7 +141,9 @@ def _draw_share(folder: Path, cohort: list[Patient], share: int, shares: int, si
             present = {label: signs[label] for label in LABELS if label in study.positives}
             stream = Stream(seed, _EXPOSURE, position, study.number, number)
             picture = draw_picture(build, present, view, stream, size)
-            (folder / _part(patient) / str(row[0])).write_bytes(_jpeg(picture))
+            path = folder / _part(patient) / str(row[0])
+            with naming(path):
+                path.write_bytes(_jpeg(picture))
 
 
 def _processes() -> int:
@@ -138,25 +155,36 @@ def _processes() -> int:
 def _helpers(draw: Callable[[int], None], shares: Iterable[int]) -> Iterator[None]:
     """A process for each of `shares` that draws it; all have ended well when the block is left.
 
-    Each ends by itself when its share is drawn, also when the process that started it was killed.
-
     Raises:
-        UserError: one of them did not end well.
+        OSError: one of them could not write.
+        UserError: one of them ended early.
     """
+
+    def help_drawing(share: int) -> None:
+        try:
+            draw(share)
+        except OSError as error:
+            raise SystemExit(FAULT + (error.errno or 0)) from None  # raised again by `_helpers`
+        except KeyboardInterrupt:
+            raise SystemExit(FAULT) from None
+
     context = multiprocessing.get_context("fork")
-    helpers = [context.Process(target=draw, args=(share,), daemon=True) for share in shares]
+    helpers = [context.Process(target=help_drawing, args=(share,), daemon=True) for share in shares]
     try:
         for helper in helpers:
             helper.start()
         yield
         for helper in helpers:
             helper.join()
-        if any(helper.exitcode for helper in helpers):
+        for code in [helper.exitcode for helper in helpers if helper.exitcode]:
+            if code - FAULT in MACHINE_FAULTS:
+                raise OSError(code - FAULT, os.strerror(code - FAULT), "a picture of the phantom")
             raise UserError("a process that drew the phantom ended early (out of memory?): run it again")
     finally:
         for helper in helpers:
-            if helper.is_alive():
+            if helper.pid is not None:
                 helper.kill()
+                helper.join()
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:

@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     finally:
         temporary.unlink(missing_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _runs(left.name.split(".")[-2]):
+        if not is_running(left.name.split(".")[-2]):
             left.unlink(missing_ok=True)
 
 
@@ -59,7 +59,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _runs(process_id: str) -> bool:
+def is_running(process_id: str) -> bool:
     """Whether a process of this number is there; a number that cannot be one counts as there."""
     try:
         os.kill(int(process_id), 0)

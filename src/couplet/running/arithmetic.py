@@ -5,7 +5,7 @@ of its own: the last digits of a result, and after some epochs its third decimal
 `train.arithmetic: portable` every choice is capped at what all x86-64 CPUs with AVX2 share, so that the same settings
 give the same bytes on all of them. Under `native` torch takes the best of the machine, and the record names it.
 
-NumPy is always capped: splits, metrics and figures are then the same whatever the network was computed on.
+NumPy is capped in every stage: splits, metrics and figures are then the same whatever the network was computed on.
 """
 
 from __future__ import annotations

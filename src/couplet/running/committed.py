@@ -39,7 +39,10 @@ def _reason(params: Params) -> str:
     if inputs:
         return f"as {inputs[0]}{_more(inputs)} does"
     if params.train.arithmetic == "native":
-        return f"because train.arithmetic is native: the digits are this machine's ({processor()}); {OWN_MACHINE}"
+        return (
+            "because train.arithmetic is native: the digits are those of the machine that each model's config.json "
+            f"names; {OWN_MACHINE}"
+        )
     if lacks_avx2() is not None:
         return f"because {lacks_avx2()}: portable arithmetic needs an x86-64 CPU with AVX2; {OWN_MACHINE}"
     others = [
@@ -54,13 +57,13 @@ def _reason(params: Params) -> str:
 
 
 def _changed(*places: str) -> list[str] | None:
-    """Tracked files below `places` that differ from the last commit; None outside a git checkout."""
-    command = ["git", "diff", "--no-ext-diff", "--name-only", "--relative", "HEAD", "--", *places]
+    """Files below `places` that differ from the last commit or are new; None outside a git checkout."""
+    command = ["git", "status", "--porcelain", "--no-renames", "--untracked-files=all", "--", *places]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return result.stdout.splitlines() if result.returncode == 0 else None
+    return [line[3:] for line in result.stdout.splitlines()] if result.returncode == 0 else None
 
 
 def _more(files: list[str]) -> str:

@@ -18,10 +18,10 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 def prepare_process() -> None:
-    """Before a stage's code is imported: a fixed arithmetic, and no search for garbage.
+    """Before a stage's code is imported: a fixed arithmetic, and Python's garbage collector off.
 
-    Imports make hundreds of thousands of objects that all stay; looking through them again and again for garbage
-    takes a third of the time that torch and timm need to be imported. The stage turns the search on again.
+    Imports make hundreds of thousands of objects that all stay; collecting among them takes a third of the time that
+    torch and timm need to be imported. `guarded` turns the collector on again.
     """
     sys.excepthook = explain_missing_package
     gc.disable()
@@ -36,7 +36,7 @@ def prepare_process() -> None:
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A stage's entrypoint as it is always run: no changed inputs, and a user's mistake is one line.
 
-    Its name is the stage's, for what it reads in dvc.yaml.
+    The function must be named like its stage in dvc.yaml.
     """
     from couplet.project.console import stage
     from couplet.running.provenance import refuse_changed_inputs
@@ -63,7 +63,7 @@ def run_stage(function: Callable[..., Any]) -> None:
     except SystemExit as finished:
         sys.stdout.flush()
         sys.stderr.flush()
-        # At once: all files are written, and to take torch apart object by object takes seconds.
+        # Without Python's clean-up: all files are written, and unloading torch takes seconds.
         code = finished.code
         os._exit(code if isinstance(code, int) else int(code is not None))
     except BaseException:

@@ -151,7 +151,8 @@ def _group_counts(truth: np.ndarray, group_of_row: np.ndarray) -> _Counts:
         keys.append((base[rows][:, None] + positives[:, a] * n_labels + positives[:, b]).ravel())
     unknown = truth != truth
     for c in np.flatnonzero(unknown.any(axis=0)).tolist():
-        # Rows and positives are balanced already, so either of the other two balances both: take the rarer.
+        # Rows and positives are balanced already: balancing either the negatives or the unknown cells balances
+        # the other too, so the rarer of the two is counted.
         negative = truth[:, c] == 0
         rarer = negative if negative.sum() < unknown[:, c].sum() else unknown[:, c]
         keys.append(base[rarer] + n_labels * n_labels + 1 + c)
@@ -196,7 +197,7 @@ def _deal_heaviest_first(
     n_parts = len(share_K)
     weighted = counts.weight[counts.feature] * counts.count
     square_G = np.add.reduceat(weighted * counts.count, counts.start[:-1])
-    # Weights are compared by their two leading bits, and in hash order within: another seed then deals the
+    # Patients are ordered by the two leading bits of their weight, and ties by hash: another seed then deals the
     # large patients in another order.
     mantissa, exponent = np.frexp(square_G.astype(float))
     magnitude = 2 * exponent + (mantissa >= 0.75)

@@ -68,7 +68,7 @@ def prepare() -> None:
 def read_raw(raw: Path, params: Params, project: Project) -> tuple[Dataset, list[RawImage]]:
     """The data set, sorted by image_id and with unknown labels resolved, and what the inventory has of its images.
 
-    What is only needed to get there (the inventory, the tables as they were read) ends here.
+    The inventory and the tables as they were read are freed on return.
     """
     data = params.data
     inventory = load_inventory(data.source, raw, project)

@@ -190,7 +190,7 @@ class Trainer:
         """One row of the history, and one line for whoever watches."""
         state = self.progress
         mean_loss = state.loss_sum / state.loss_batches if state.loss_batches else None
-        # Of the epoch's last step: steps counts what is done, so it already names the next epoch's first.
+        # The rate of the last update done: `steps` counts updates, so the last one has the number steps - 1.
         lr = self.params.optimizer.lr * self._learning_rate_factor(max(state.steps - 1, 0))
         state.history.append(
             {
@@ -214,9 +214,8 @@ class Trainer:
         state = self.progress
         state.scaler = self.step.scaler.state_dict()
         groups: dict[str, tuple[str, Tensors]] = {}
-        if (
-            not self._finished()
-        ):  # a finished run needs nothing to go on from, and it would take most of a gigabyte
+        # A finished run is never resumed, so what it would go on from (up to a gigabyte) is not written.
+        if not self._finished():
             groups["state"] = (
                 f"{state.epoch}.{state.batch}",
                 training_tensors(self.predictor, self.ema, self.optimizer),

@@ -41,7 +41,7 @@ class FlatBuffers:
 
 
 class Readback:
-    """A few numbers of the last step, on their way to the host behind the compute."""
+    """A few numbers of the last step, copied to the host while the device computes on."""
 
     def __init__(self, n: int, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"
