@@ -390,7 +390,7 @@ CASES = [
     report(
         "an empty split.json",
         file("metrics/split.json", "{}"),
-        "metrics/split.json: 'n_patients' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+        "metrics/split.json: 'n_images' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
     ),
     report(
         "couplings that are words",
