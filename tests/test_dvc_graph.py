@@ -11,7 +11,7 @@ import yaml
 
 from couplet.project.project import HERE
 from couplet.settings.params import Params, all_keys
-from couplet.settings.schema.plugins import head_names, loss_names
+from couplet.settings.schema.plugins import HEADS, LOSSES
 
 STAGES = ("prepare", "split_mis", "train_fold", "evaluate_fold", "ensemble_predict", "report")
 # Where a head or a loss is imported by its name: dvc.yaml names its file by the setting that names it.
@@ -101,8 +101,8 @@ def test_only_the_chosen_head_and_loss_are_dependencies(project_root: Path, grap
     assert set(COMPARED) <= set(graph["report"]["deps"])
     for name in ("train_fold", "evaluate_fold"):
         declared = listed(project_root, graph[name])
-        plug_ins = [f"models/heads/{head}" for head in head_names()]
-        plug_ins += [f"training/losses/{loss}" for loss in loss_names()] if name == "train_fold" else []
+        plug_ins = [f"models/heads/{head}" for head in HEADS.names()]
+        plug_ins += [f"training/losses/{loss}" for loss in LOSSES.names()] if name == "train_fold" else []
         for plug_in in plug_ins:
             file = project_root / f"src/couplet/{plug_in}.py"
             own = {file.relative_to(project_root).as_posix()}
@@ -176,7 +176,7 @@ def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
 
 def test_what_a_fold_is_trained_with_is_what_its_record_says(graph: dict[str, Any]) -> None:
     """config.json records these sections; each must be tracked by train_fold, or the record could be wrong."""
-    from couplet.stages.train_fold import trained_params
+    from couplet.results.model_record import trained_params
 
     tracked = graph["train_fold"]["params"]
     for section in trained_params(Params()):

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from couplet.project.project import HERE
 from couplet.results.manifest import write_manifest
-from couplet.results.model_record import ModelRecord, write_model_record
+from couplet.results.model_record import ModelRecord, trained_params, write_model_record
 from couplet.settings.params import parse_params
 from couplet.settings.presets import load_preset, params_yaml
 
@@ -130,18 +130,6 @@ def write_project(
     )
 
     raw = params.as_dict()
-    sections = (
-        "seed",
-        "image",
-        "model",
-        "refiner",
-        "loss",
-        "optimizer",
-        "schedule",
-        "ema",
-        "train",
-        "augment",
-    )
     oof = np.full((n_images, n_labels), np.nan)
     for k in range(folds):
         rows = np.flatnonzero(fold_of == str(k))
@@ -166,7 +154,7 @@ def write_project(
                 "processor": "GenuineIntel family 6 model 143",
                 "instruction_sets": "AVX512 with bf16",
             },
-            "params": {section: raw[section] for section in sections},
+            "params": trained_params(params),
             "data": {
                 "data/prepared": "0123456789abcdef.dir",
                 "data/splits/folds.csv": "fedcba9876543210",

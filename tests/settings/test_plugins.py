@@ -15,7 +15,7 @@ from couplet.settings.heads import db_dgcn, linear
 from couplet.settings.losses import asl, bce
 from couplet.settings.params import Params, load_params, parse_params
 from couplet.settings.presets import params_yaml
-from couplet.settings.schema.plugins import head_names, head_settings, loss_names, loss_settings
+from couplet.settings.schema.plugins import HEADS, LOSSES
 
 GRAPH_DEFAULTS = {
     "dim": 1024,
@@ -42,9 +42,9 @@ def refused(**sections: dict[str, Any]) -> str:
 
 
 def test_names_are_those_of_the_files() -> None:
-    assert head_names() == ["db_dgcn", "gmp", "linear"]
-    assert loss_names() == ["asl", "bce"]
-    assert head_settings("db_dgcn") is db_dgcn.Settings and loss_settings("bce") is bce.Settings
+    assert HEADS.names() == ["db_dgcn", "gmp", "linear"]
+    assert LOSSES.names() == ["asl", "bce"]
+    assert HEADS.settings("db_dgcn") is db_dgcn.Settings and LOSSES.settings("bce") is bce.Settings
 
 
 def test_a_new_file_is_a_new_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_new_file_is_a_new_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "from couplet.settings.schema.section import Section\nclass Settings(Section):\n    width: int = 3\n"
     )
     monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(tmp_path)])
-    assert head_names() == ["db_dgcn", "gmp", "linear", "mine"]
+    assert HEADS.names() == ["db_dgcn", "gmp", "linear", "mine"]
     assert params(model={"head": "mine"}).model.head_args == {"width": 3}
     assert "it should be 'db_dgcn', 'gmp', 'linear' or 'mine'" in refused(model={"head": "min"})
 
@@ -118,8 +118,8 @@ def test_anything_else_is_one_line_with_the_key_and_the_remedy(
 
 def test_the_json_schema_lists_the_names() -> None:
     definitions = Params.model_json_schema()["$defs"]
-    assert definitions["ModelParams"]["properties"]["head"]["enum"] == head_names()
-    assert definitions["LossParams"]["properties"]["name"]["enum"] == loss_names()
+    assert definitions["ModelParams"]["properties"]["head"]["enum"] == HEADS.names()
+    assert definitions["LossParams"]["properties"]["name"]["enum"] == LOSSES.names()
 
 
 def test_params_yaml_explains_a_plug_ins_settings_and_reads_back_equal(tmp_path: Path) -> None:

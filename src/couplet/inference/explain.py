@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from couplet.images.draws import image_keys
-from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.inference.fold import FoldModel
 from couplet.models.device import autocast
@@ -29,20 +28,17 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         in float16, others in float32.
     """
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
-    if not len(rows):
-        return {}
     predictor = model.predictor
+    if not len(rows) or not predictor.head.explains:
+        return {}
     device = next(predictor.parameters()).device
-    images = ImageStore(manifest.project.prepared).read(manifest.positions[rows])
+    images = model.store.read(manifest.positions[rows])
     view = evaluation_view(
         torch.from_numpy(images).to(device), params.image.size, *normalisation(predictor.backbone)
     )
     with autocast(device, model.precision):
         features = predictor.backbone(view.contiguous(memory_format=torch.channels_last))
-    explained = predictor.head.explain(features)
-    if explained is None:
-        return {}
-    logits, arrays = explained
+    logits, arrays = predictor.head.explain(features)
     if predictor.refiner is not None:
         logits = predictor.refiner(logits)
 

@@ -20,11 +20,12 @@ from couplet.settings.params import Params
 
 @dataclass(frozen=True)
 class FoldModel:
-    """One fold's predictor on its device, and the precision it was trained and chosen in: it predicts in that."""
+    """One fold's predictor on its device, the precision it was trained and chosen in, and the images it may see."""
 
     fold: int
     predictor: Predictor
     precision: str
+    store: ImageStore
 
 
 def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
@@ -42,7 +43,9 @@ def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
             "evaluate it on one, or set train.precision to float32 and train again"
         )
     predictor.to(device).to(memory_format=torch.channels_last)
-    return FoldModel(fold, predictor, resolve_precision(precision, device))
+    return FoldModel(
+        fold, predictor, resolve_precision(precision, device), ImageStore(manifest.project.prepared)
+    )
 
 
 def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray, what: str) -> np.ndarray:
@@ -55,7 +58,7 @@ def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         return np.zeros((0, len(manifest.labels)))
     probabilities = predict_probabilities(
         model.predictor,
-        ImageStore(manifest.project.prepared),
+        model.store,
         manifest.positions[rows],
         size=params.image.size,
         batch_size=params.inference.batch_size,

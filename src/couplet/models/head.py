@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from couplet.settings.params import ModelParams
@@ -39,6 +40,9 @@ class Head(nn.Module):
     reads: ClassVar[Literal["vector", "map"]] = "vector"
     """What `forward` is given: pooled features (B, F), or the feature map (B, F, H, W)."""
 
+    explains: ClassVar[bool] = False
+    """Whether `explain` has something to say."""
+
     @classmethod
     def from_settings(cls, settings: Any, inputs: HeadInputs) -> Head:
         """Build the head at its start, with weights drawn from torch's global generator."""
@@ -53,9 +57,34 @@ class Head(nn.Module):
         """Further terms of the loss (scalars) by name, after a forward pass."""
         return {}
 
-    def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]] | None:
-        """Logits (B, L) and what the head looked at: arrays by name; None if it cannot say."""
-        return None
+    def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (B, L) and what the head looked at: arrays by name. Only where `explains` is true."""
+        raise NotImplementedError
+
+
+class ClassifierHead(Head):
+    """Dropout and one linear layer over a vector per image: what plain heads end with.
+
+    Args:
+        in_features: F.
+        n_labels: L.
+        dropout: probability of dropping a feature while training.
+    """
+
+    def __init__(self, in_features: int, n_labels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(in_features, n_labels)
+
+    @classmethod
+    def from_settings(cls, settings: Any, inputs: HeadInputs) -> ClassifierHead:
+        """It has no settings of its own; model.dropout is every plain head's."""
+        return cls(inputs.in_features, inputs.n_labels, inputs.dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pooled features (B, F) to logits (B, L), in float32 even under autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.classifier(self.dropout(features.to(self.classifier.weight.dtype)))
 
 
 def head_class(name: str) -> type[Head]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from couplet.project.files import read_record, write_json
+from couplet.settings.params import Params
 
 NAME = "config.json"
 
@@ -46,6 +47,24 @@ class ModelRecord:
     code: str
     weights: str
     versions: dict[str, str]
+
+
+def trained_params(params: Params) -> dict[str, object]:
+    """The sections of params.yaml that a trained fold depends on."""
+    sections = (
+        "seed",
+        "image",
+        "model",
+        "refiner",
+        "loss",
+        "optimizer",
+        "schedule",
+        "ema",
+        "train",
+        "augment",
+    )
+    content = params.as_dict()
+    return {section: content[section] for section in sections}
 
 
 def write_model_record(folder: Path, record: ModelRecord) -> None:

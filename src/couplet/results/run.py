@@ -58,7 +58,6 @@ class Run:
     manifest: Manifest
     fold_of: np.ndarray  # (N,) text: "0" ... "test", or "train" with split.holdout
     quarantine: pd.DataFrame
-    notes: dict[str, int]  # what the data set's own rules count, for example images without annotations
     split: SplitMetrics  # metrics/split.json
     folds: list[FoldRun]
     oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
@@ -72,6 +71,11 @@ class Run:
     def labels(self) -> list[str]:
         """Names of the L labels."""
         return self.manifest.labels
+
+    @property
+    def notes(self) -> dict[str, int]:
+        """What the data set's own rules count, for example images without annotations."""
+        return self.manifest.notes
 
     @property
     def truth(self) -> np.ndarray:
@@ -134,7 +138,6 @@ def read_run(project: Project = HERE) -> Run:
         manifest=manifest,
         fold_of=fold_of,
         quarantine=read_table(project.quarantine, QUARANTINE, QUARANTINE),
-        notes=manifest.notes,
         split=read_split_metrics(project),
         folds=folds,
         oof_rows=oof_rows,

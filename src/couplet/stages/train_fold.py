@@ -27,11 +27,11 @@ from couplet.project.project import Project
 from couplet.results.couplings import write_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
-from couplet.results.model_record import ModelRecord, write_model_record
+from couplet.results.model_record import ModelRecord, trained_params, write_model_record
 from couplet.running.arithmetic import processor
 from couplet.running.provenance import Provenance, stage_provenance
 from couplet.running.workspace import workspace
-from couplet.settings.params import Params, load_params
+from couplet.settings.params import load_params
 from couplet.training.loop import Trainer
 from couplet.training.phases import train_in_phases
 from couplet.training.state import FoldData
@@ -141,21 +141,3 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "pillow": PIL.__version__,
     }
-
-
-def trained_params(params: Params) -> dict[str, object]:
-    """The sections of params.yaml that a trained fold depends on."""
-    sections = (
-        "seed",
-        "image",
-        "model",
-        "refiner",
-        "loss",
-        "optimizer",
-        "schedule",
-        "ema",
-        "train",
-        "augment",
-    )
-    content = params.as_dict()
-    return {section: content[section] for section in sections}

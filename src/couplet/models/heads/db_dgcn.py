@@ -149,6 +149,7 @@ class DualBranchDynamicGCN(Head):
     """
 
     reads: ClassVar[Literal["vector", "map"]] = "map"
+    explains: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -102,31 +102,3 @@ def _keys(settings: type[Section]) -> list[str]:
 HEADS = PlugIns("model.head", "model.head_args", heads)
 LOSSES = PlugIns("loss.name", "loss.args", losses)
 PLUG_INS = (HEADS, LOSSES)
-
-
-def head_names() -> list[str]:
-    """What `model.head` may be, sorted.
-
-    >>> head_names()
-    ['db_dgcn', 'gmp', 'linear']
-    """
-    return HEADS.names()
-
-
-def loss_names() -> list[str]:
-    """What `loss.name` may be, sorted.
-
-    >>> loss_names()
-    ['asl', 'bce']
-    """
-    return LOSSES.names()
-
-
-def head_settings(name: str) -> type[Section]:
-    """The class of `model.head_args` of the head `name`."""
-    return HEADS.settings(name)
-
-
-def loss_settings(name: str) -> type[Section]:
-    """The class of `loss.args` of the loss `name`."""
-    return LOSSES.settings(name)
