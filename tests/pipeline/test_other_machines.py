@@ -46,7 +46,7 @@ def test_native_arithmetic_names_its_machine_and_is_never_resumed_in_another(
     finished: Project, tmp_path: Path
 ) -> None:
     project = untrained(finished, tmp_path / "project")
-    project.set_params({"train.arithmetic": "native", "train.precision": "float32"})
+    project.set_params({"train.arithmetic": "native", "train.precision": "float32", "train.device": "cpu"})
     project.run("python", "stages/train_fold.py", "0")
     here = project.json(f"{MODEL}/config.json")["arithmetic"]
     assert here["name"] == "native" and here["processor"] and here["instruction_sets"]
