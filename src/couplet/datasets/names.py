@@ -5,6 +5,7 @@ Ids must stay what the data set says (its submission needs them), so a dangerous
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,12 @@ from pandas import Series
 from couplet.project.errors import UserError
 
 # Control characters, line and paragraph separators, what turns the direction of writing, halves of characters.
-_UNPRINTABLE = r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # How a cell starts that spreadsheet programs run as a formula: also after a semicolon, which separates cells where
 # the comma is the decimal sign. Numbers with a sign and mere dashes are none.
-_FORMULA = r"(?:^|;)\s*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d](?!(?:-*|\d*\.?\d*(?:[eE][+-]?\d+)?)(?:;|$)))"
+_FORMULA = re.compile(
+    r"(?:^|;)\s*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d](?!(?:-*|\d*\.?\d*(?:[eE][+-]?\d+)?)(?:;|$)))"
+)
 
 
 def check_names(names: Series, where: Callable[[Any], str]) -> None:
@@ -34,13 +37,13 @@ def check_names(names: Series, where: Callable[[Any], str]) -> None:
     Traceback (most recent call last):
     couplet.project.errors.UserError: row 1: '=1+1' would be a formula in a spreadsheet: rename it, ...
     """
-    if names.empty:
-        return
-    for row in names.index[names.str.contains(_UNPRINTABLE)][:1]:
-        raise UserError(
-            f"{where(row)}: {names[row]!r} holds control characters: rename it, with printable ones only"
-        )
-    for row in names.index[names.str.contains(_FORMULA)][:1]:
-        raise UserError(
-            f"{where(row)}: {names[row]!r} would be a formula in a spreadsheet: rename it, without = + - or @ in front"
-        )
+    # Python's own expressions: pandas hands a pattern to pyarrow where that is installed, whose kind is another.
+    for row, name in names.items():
+        if _UNPRINTABLE.search(name):
+            raise UserError(
+                f"{where(row)}: {name!r} holds control characters: rename it, with printable ones only"
+            )
+        if _FORMULA.search(name):
+            raise UserError(
+                f"{where(row)}: {name!r} would be a formula in a spreadsheet: rename it, without = + - or @ in front"
+            )
