@@ -14,6 +14,7 @@ from PIL import Image
 from tests.bad_inputs.case import Case, Given, both, cut, file, folder, link, removed, replaced, setting
 from tests.bad_inputs.healthy import picture
 from tests.support.in_process import InProcessProject
+from tests.support.tiffs import tiff
 
 IMAGE = "{raw}/images/03.png"
 QUARTERS = [20, 90, 160, 230]
@@ -78,6 +79,9 @@ PLAIN = Image.fromarray(SQUARE)
 TRANSPARENT = Image.merge("LA", (PLAIN, Image.new("L", (64, 64), 0)))
 PALETTE = PLAIN.convert("RGB").quantize(4)
 JPEG = encoded(picture(3), "JPEG")
+PROGRESSIVE = encoded(picture(3), "JPEG", progressive=True)
+WIDE_12 = np.repeat(SQUARE[..., None].astype("<u2") * 16, 3, axis=-1)  # 12 bits
+TO_PNG = "convert it to 8-bit JPEG, or to 8- or 16-bit PNG (docs/datasets.md, Image files)"
 TEXT_BOMB = chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(10**8)))
 
 CASES = [
@@ -89,6 +93,41 @@ CASES = [
     ),
     quarantined("a file cut short", cut(IMAGE, 0.6), "image file is truncated"),
     quarantined("a JPEG cut short", file(IMAGE, JPEG[: len(JPEG) // 2]), "Truncated File Read"),
+    quarantined(
+        "a JPEG cut short and closed with an end marker",
+        file(IMAGE, JPEG[: len(JPEG) * 3 // 4] + b"\xff\xd9"),
+        "the JPEG data ends before the picture does: the file was cut short and closed with an end marker",
+    ),
+    quarantined(
+        "a progressive JPEG without its last scans",
+        file(IMAGE, PROGRESSIVE[: PROGRESSIVE.rindex(b"\xff\xda")] + b"\xff\xd9"),
+        "some scans of the progressive JPEG are missing: the file was cut short and closed with an end marker",
+    ),
+    quarantined(
+        "a TIFF without its lower half",
+        file(IMAGE, tiff([SQUARE[:32].tobytes()], 64, 64, [8], 1)),
+        "image file is truncated: some of its rows are missing",
+    ),
+    quarantined(
+        "DICOM",
+        file(IMAGE, bytes(128) + b"DICM" + bytes(500)),
+        "the file is DICOM: convert it to PNG (docs/datasets.md, Image files)",
+    ),
+    quarantined(
+        "a JPEG of 12 bits",
+        file(IMAGE, JPEG.replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c", 1)),
+        f"the file is JPEG of 12 bits a sample: {TO_PNG}",
+    ),
+    quarantined(
+        "JPEG-LS",
+        file(IMAGE, JPEG.replace(b"\xff\xc0", b"\xff\xf7", 1)),
+        f"the file is JPEG-LS of 8 bits a sample: {TO_PNG}",
+    ),
+    quarantined(
+        "a TIFF of 64-bit fractions",
+        file(IMAGE, tiff([bytes(128)], 4, 4, [64], 1, format=3)),
+        f"the file is TIFF of a kind that is not read (4 x 4, 1 x 64 bits, fractions, little-endian): {TO_PNG}",
+    ),
     quarantined(
         "a text file named .png",
         file(IMAGE, "not an image\n" * 20),
@@ -142,6 +181,13 @@ CASES = [
         "12 bits in a 16-bit file",
         encoded(Image.fromarray(SQUARE.astype(np.uint16) * 16), "PNG"),
         [20, 90, 159, 229],
+    ),
+    read("12 bits in 16-bit colour", tiff([WIDE_12.tobytes()], 64, 64, [16] * 3, 2), [20, 90, 159, 229]),
+    read(
+        "a 16-bit TIFF in which white is zero",
+        tiff([((255 - SQUARE.astype("<u2")) * 257).tobytes()], 64, 64, [16], 0),
+        QUARTERS,
+        how="read, and shown as meant",
     ),
     read("1 bit", encoded(PLAIN.point(lambda grey: 255 * (grey > 100), "1"), "PNG"), [0, 0, 255, 255]),
     read("a palette", encoded(PALETTE, "PNG"), QUARTERS),

@@ -15,7 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL
-from PIL import Image, features
+from PIL import Image, ImageFile, TiffImagePlugin, features
+
+from couplet.images.foreign import describe
+from couplet.images.jpeg import load_whole
+from couplet.images.samples import read_wide, require_upper_bits, to_eight_bits
+from couplet.images.tiff import as_meant, prepare_tiff, silence_libtiff, white_is_zero
 
 # Sniffed from the content, whatever the extension says. Formats that run programs (EPS) stay out.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -23,8 +28,8 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 MAX_PIXELS = 178_956_970
 # More than an image of that many pixels takes, uncompressed and with 16 bits a channel: such a file is not opened.
 MAX_BYTES = 2**30
-# Bits per sample that detectors and their exports use; see `_to_eight_bits`.
-DEPTHS = (8, 10, 12, 14, 16)
+# The code besides this file that decides the pixels.
+PARTS = ("foreign.py", "jpeg.py", "samples.py", "tiff.py")
 
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright, the others say how to turn the pixels
 TURNS = {
@@ -47,7 +52,8 @@ def fingerprint() -> str:
     libraries = (
         f"Pillow {PIL.__version__}, libjpeg {features.version('libjpeg_turbo')} {features.version('jpg')}"
     )
-    return hashlib.sha256(Path(__file__).read_bytes() + libraries.encode()).hexdigest()
+    code = b"".join(Path(__file__).with_name(name).read_bytes() for name in (Path(__file__).name, *PARTS))
+    return hashlib.sha256(code + libraries.encode()).hexdigest()
 
 
 def decode(path: Path, size: int, channels: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -109,6 +115,7 @@ class _Loaded(NamedTuple):
 def _load(content: bytes, mode: str, draft_size: int) -> _Loaded:
     if not content:
         raise UnreadableImage("the file is empty")
+    silence_libtiff()
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             size = image.size
@@ -117,11 +124,11 @@ def _load(content: bytes, mode: str, draft_size: int) -> _Loaded:
             # At a scale of 1/8, 97 pixels become 13, the last mostly padding: the box ends at 97 / 8.
             drafted = image.draft(mode, (draft_size, draft_size))
             box = drafted[1] if drafted else (0, 0, *size)
-            image.load()
+            picture = _load_whole(image, content)
     except Image.DecompressionBombError:
         raise UnreadableImage(f"the image has more than {MAX_PIXELS} pixels") from None
     except Image.UnidentifiedImageError:
-        raise UnreadableImage(f"the file is no image of a known format ({', '.join(FORMATS)})") from None
+        raise UnreadableImage(describe(content, FORMATS)) from None
     except MemoryError:
         raise  # says something about this machine, not about the file
     except Exception as error:  # Pillow's parsers raise nearly anything on damaged input
@@ -131,13 +138,41 @@ def _load(content: bytes, mode: str, draft_size: int) -> _Loaded:
         turn = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF data; the pixels are good
         turn = 1
-    return _Loaded(image, size, box, turn if turn in TURNS else 1)
+    return _Loaded(picture, size, box, turn if turn in TURNS else 1)
+
+
+def _load_whole(image: ImageFile.ImageFile, content: bytes) -> Image.Image:
+    """Read all of an opened image, in whatever mode; F with values from 0 to 255 for samples of more than 8 bits.
+
+    Raises:
+        Exception: a part is missing, or would be read as another picture than it is.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        prepare_tiff(image, content)
+    if image.format in ("JPEG", "MPO"):
+        load_whole(image, content)
+        return image
+    wide = read_wide(image, content)
+    image.load()
+    if wide is not None:
+        return wide
+    require_upper_bits(image, content)
+    values = as_meant(image)
+    if values is None and image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image) if values is None else values
+    grey = to_eight_bits(values)
+    if white_is_zero(image):
+        grey = 255 - grey
+    if isinstance(transparent := image.info.get("transparency"), int):
+        grey[values == transparent] = 0
+    return Image.fromarray(grey)
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """Any mode -> `mode` (L or RGB), or F with values from 0 to 255 for samples of more than 8 bits."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_to_eight_bits(np.asarray(image)))
+    """Any mode -> `mode` (L or RGB); F stays as it is."""
+    if image.mode == "F":
+        return image
     if image.has_transparency_data:
         image = image.convert("RGBA")
         opaque, alpha = image.convert("RGB"), image.getchannel("A")
@@ -148,30 +183,6 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
         return image.convert(mode)
     except ValueError:
         raise UnreadableImage(f"pixels of the kind {image.mode} are not supported") from None
-
-
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Samples of more than 8 bits -> float32 in [0, 255].
-
-    Whole numbers are scaled by the smallest usual depth that holds their maximum: 16-bit X-ray files mostly
-    carry 10, 12 or 14 bits without saying so, and the range of the container would leave them black. Unlike a
-    stretch from minimum to maximum it keeps two exposures comparable. Fractions within [0, 1] are taken by
-    that range. Anything else (negative or larger values) has no scale of its own and is stretched from
-    minimum to maximum.
-
-    >>> _to_eight_bits(np.array([0, 1023, 4095], np.uint16)).astype(int).tolist()
-    [0, 63, 255]
-    """
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise UnreadableImage("the image has values that are not finite")
-    scaled = values.astype(np.float32)
-    if low < 0 or high >= 2 ** DEPTHS[-1]:
-        return (scaled - np.float32(low)) * np.float32(255 / max(high - low, 1e-12))
-    if values.dtype.kind == "f" and high <= 1:
-        return scaled * np.float32(255)
-    depth = next(bits for bits in DEPTHS if high < 2**bits)
-    return scaled * np.float32(255 / (2**depth - 1))
 
 
 def _stable_text(error: Exception) -> str:
