@@ -4,6 +4,8 @@ import gc
 import io
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from couplet.images import shards as shards_module
 from couplet.images import store as store_module
+from couplet.images.codec import FILES
+from couplet.images.shards import OPEN_FILES
 from couplet.images.store import ImageStore, shard_name
 from couplet.project.errors import UserError
 from couplet.project.files import write_json
@@ -166,19 +171,19 @@ def test_a_store_works_in_a_forked_and_in_a_spawned_process(
     np.testing.assert_array_equal(store.read(np.arange(40)), images)
 
 
+def open_files(folder: Path) -> int:
+    links = (os.path.realpath(path) for path in Path("/proc/self/fd").iterdir())
+    return sum(link.startswith(str(folder)) for link in links)
+
+
 @CODECS
 def test_files_are_closed_with_the_store(tmp_path: Path, codec: str) -> None:
     make_store(tmp_path, [2, 3], codec=codec)
-
-    def open_files() -> int:
-        links = (os.path.realpath(path) for path in Path("/proc/self/fd").iterdir())
-        return sum(link.startswith(str(tmp_path)) for link in links)
-
     store = ImageStore(tmp_path)
-    assert open_files() == 2  # one per shard: an index is read at once
+    assert open_files(tmp_path) == 2  # one per shard: an index is read at once
     del store
     gc.collect()
-    assert open_files() == 0
+    assert open_files(tmp_path) == 0
 
 
 @CODECS
@@ -357,3 +362,78 @@ def test_damage_is_reported_from_a_thread_too(
     path.write_bytes(content)
     with pytest.raises(UserError, match="is damaged: its image 30 is no JPEG of 16 x 16 in grey: restore it"):
         ImageStore(tmp_path).read(np.arange(40))
+
+
+# --- many shards --------------------------------------------------------------------------------------------
+
+LIMIT_AND_READ = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[2])))
+from couplet.images.store import ImageStore
+from couplet.results.manifest import SHARD_STRIDE
+store = ImageStore(Path(sys.argv[1]))
+positions = np.random.default_rng(0).permutation(1500) * SHARD_STRIDE
+print(int(store.read(positions).astype(np.int64).sum()), len(list(Path("/proc/self/fd").iterdir())))
+"""
+
+
+@CODECS
+@pytest.mark.parametrize("n_files", [256, 64])
+def test_1500_shards_are_read_where_a_process_may_open_256_files_or_64(
+    tmp_path: Path, codec: str, n_files: int
+) -> None:
+    shards = make_store(tmp_path, [1] * 1500, codec=codec)
+    command = [sys.executable, "-c", LIMIT_AND_READ, str(tmp_path), str(n_files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-1000:]
+    total, n_open = map(int, done.stdout.split())
+    assert total == sum(int(shard.astype(np.int64).sum()) for shard in shards)
+    assert n_open <= min(n_files, OPEN_FILES + 20)  # twenty: those of Python itself
+
+
+@CODECS
+def test_threads_share_a_few_open_files(tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread keeps closing what the others read."""
+    monkeypatch.setattr(shards_module, "OPEN_FILES", 2)
+    shards = np.concatenate(make_store(tmp_path, [1] * 12, codec=codec))
+    store = ImageStore(tmp_path)
+
+    def read(seed: int) -> bool:
+        rows = np.random.default_rng(seed).integers(0, 12, 24)
+        return np.array_equal(store.read(rows * SHARD_STRIDE), shards[rows])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(200)))
+    assert open_files(tmp_path) <= 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_many_shards_in_a_forked_and_in_a_spawned_process(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_module, "OPEN_FILES", 2)
+    shards = np.concatenate(make_store(tmp_path, [1] * 12))
+    store, positions = ImageStore(tmp_path), np.arange(12) * SHARD_STRIDE
+    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+        there = [pool.submit(store.read, positions) for _ in range(4)]
+        for result in there:
+            np.testing.assert_array_equal(result.result(timeout=60), shards)
+    np.testing.assert_array_equal(store.read(positions), shards)
+
+
+@CODECS
+def test_a_shard_that_was_replaced_while_it_was_closed_is_refused(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open file would still be the old one; pixels of two stores must not be mixed."""
+    monkeypatch.setattr(shards_module, "OPEN_FILES", 1)
+    make_store(tmp_path, [2, 2], codec=codec)
+    store = ImageStore(tmp_path)
+    path = tmp_path / shard_name(0, FILES["jpeg" if codec == "jpeg" else "raw"][0])
+    other = tmp_path / "other"
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+    with pytest.raises(UserError, match=rf"{path.name} was replaced while it was being read: start again"):
+        store.read(np.array([0, SHARD_STRIDE, 1]))

@@ -1,17 +1,23 @@
-"""The files of the store, opened once and read by place (`pread`), from any number of threads.
+"""The files of the store, read by place (`pread`) from any number of threads; at most OPEN_FILES of them are open.
 
 They are not mapped into memory: mapped pages count as this process's memory, which would grow with the store
 (1.4 GB after 8,192 images of 416 pixels), and a file that is cut short while it is mapped kills the process with
 a signal. What the map gains is microseconds per image that was read before; large images come from a cold disk
 faster this way, because the kernel hears of a whole batch before its first image is wanted (benchmarks/codec.py).
+
+A million images are more shards than a process may have files open (often 1,024, 256 on macOS). The file that was
+opened first is closed first, and opened again when it is wanted: which one goes hardly matters to a shuffled
+epoch, and so a read of a file that is open takes no lock and keeps no books.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import warnings
 import weakref
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +29,7 @@ from couplet.settings.schema.image import Codec
 
 Shape = tuple[int, int, int]
 HEADER_BYTES = 4096  # more than the header of any .npy file of ours; it ends where it says
+OPEN_FILES = 128  # in this process, of all its stores
 
 
 class RawShard:
@@ -88,17 +95,46 @@ def open_shard(folder: Path, index: int, codec: Codec, n: int, shape: Shape) -> 
     return JpegShard(path, index_path[0], n, shape) if codec == "jpeg" else RawShard(path, n, shape)
 
 
+class _Descriptor:
+    """An open file, which is closed when the last thread that reads it lets go."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.number).atexit = False
+        self.status = os.fstat(self.number)
+
+    @property
+    def identity(self) -> tuple[int, int, int, int]:
+        """What another file in the same place has not got."""
+        status = self.status
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class _File:
     """A file that is read by place: it has no position that two readers could move."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._identity: tuple[int, int, int, int] | None = None
+        self._descriptor: _Descriptor | None = None
+        self.length = self._opened().status.st_size
+
+    def _opened(self) -> _Descriptor:
+        """Open the file. Whoever holds the result can read it, also when another thread lets go of it here."""
         try:
-            self._number = os.open(path, os.O_RDONLY)
+            descriptor = _open(self.path)
         except FileNotFoundError:
             raise self.refused("is not there") from None
-        weakref.finalize(self, os.close, self._number).atexit = False
-        self.length = os.fstat(self._number).st_size
+        if self._identity not in (None, descriptor.identity):
+            raise UserError(f"{self.path} was replaced while it was being read: start again")
+        self._identity, self._descriptor = descriptor.identity, descriptor
+        _open_files.append(weakref.ref(self))
+        _close_first(OPEN_FILES)
+        return descriptor
+
+    def let_go(self) -> None:
+        """Close the file, now or when the threads that read it are done; the next read opens it again."""
+        self._descriptor = None
 
     def refused(self, what: str) -> UserError:
         """An error that says what is wrong with the file, and what mends it."""
@@ -123,17 +159,44 @@ class _File:
 
     def announce(self, offset: int, length: int) -> None:
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._number, offset, length, os.POSIX_FADV_WILLNEED)
+            descriptor = self._descriptor or self._opened()  # held here until the call is done
+            os.posix_fadvise(descriptor.number, offset, length, os.POSIX_FADV_WILLNEED)
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill the buffer with what stands from `offset` on."""
+        descriptor = self._descriptor or self._opened()  # held here until the read is done
         try:
-            n_read = os.preadv(self._number, [buffer], offset)
+            n_read = os.preadv(descriptor.number, [buffer], offset)
         except OSError as error:
             error.filename = str(self.path)
             raise
         if n_read != buffer.nbytes:
             raise self.refused("is truncated or damaged")
+
+
+# In the order in which they were opened. Appending and taking the first are atomic: no lock that a fork could copy.
+_open_files: deque[weakref.ref[_File]] = deque()
+
+
+def _open(path: Path) -> _Descriptor:
+    try:
+        return _Descriptor(path)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+    _close_first(0)  # the process may have fewer files than OPEN_FILES
+    return _Descriptor(path)
+
+
+def _close_first(n_kept: int) -> None:
+    """Close the files that were opened first, so that `n_kept` are left."""
+    while len(_open_files) > n_kept:
+        try:
+            file = _open_files.popleft()()
+        except IndexError:  # another thread took the last
+            return
+        if file is not None:
+            file.let_go()
 
 
 def _read_header(content: bytearray) -> tuple[str, int]:
