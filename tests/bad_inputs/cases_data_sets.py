@@ -71,6 +71,17 @@ def fifteenth_column(content: str) -> str:
     return "\n".join([f"{first},Nodule", *(f"{row},1" for row in rows)]) + "\n"
 
 
+def add_root(content: Any) -> None:
+    for entry in content["categories"]:
+        entry["supercategory"] = "chest"
+    content["categories"].insert(0, {"id": 0, "name": "chest", "supercategory": "none"})
+
+
+def copied(path: str, other: str) -> Given:
+    """Put a copy of a file in the place of another."""
+    return lambda project: shutil.copyfile(place(project, path), place(project, other))
+
+
 def last_bit(path: str) -> Given:
     """Turn the last bit of a file: its size stays the same."""
 
@@ -207,12 +218,43 @@ CASES = [
         changed(TRAIN, lambda content: content["annotations"].pop()),
         base="coco",
         happens="left out and counted, in labels.json and in the report",
+        said=(
+            "instances_train2017.json: 1 image without annotations is left out (data.source_args.keep_unannotated: true keeps it as a row of zeros)",
+        ),
         finds={
             ("entry", "data/prepared/labels.json", "notes"): {
                 "images_without_annotations": 1,
                 "image_files_not_listed": 1,
             }
         },
+    ),
+    Case(
+        "COCO: images without annotations, with keep_unannotated",
+        both(
+            setting("data.source_args", {"keep_unannotated": True}),
+            changed(TRAIN, lambda content: content["annotations"].pop()),
+        ),
+        base="coco",
+        happens="rows of zeros, counted",
+        finds={
+            ("entry", "data/prepared/labels.json", "notes"): {"images_without_annotations_kept": 1},
+            ("cell", "data/prepared/manifest.csv", "000000000008.jpg", "cat"): "0",
+        },
+    ),
+    Case(
+        "COCO: the root category of Roboflow",
+        both(*(changed(path, add_root) for path in (TRAIN, VAL))),
+        base="coco",
+        happens="said; not a label",
+        said=(
+            "instances_train2017.json: category 'chest' (id 0) is above all others and without annotations: it is no label",
+        ),
+        finds={("entry", "data/prepared/labels.json", "labels"): ["cat", "dog"]},
+    ),
+    coco(
+        "COCO: an image id that is a formula behind a folder",
+        first_image(file_name="sub/=1+1.jpg"),
+        "{project}/data/raw/coco/annotations/instances_train2017.json, image id 1: '=1+1.jpg' would be a formula in a spreadsheet: rename it, without = + - or @ in front",
     ),
     slam(
         "SLAM: a sample submission that lists an image that does not exist",
@@ -289,6 +331,26 @@ CASES = [
         "NIH: an image in neither list",
         file("{raw}/test_list.txt", "00000007_000.png\n"),
         "{project}/data/raw/nih/Data_Entry_2017_v2020.csv, row 9, column 'Image Index': '00000008_000.png' is in neither list: mend train_val_list.txt and test_list.txt, or remove both",
+    ),
+    Case(
+        "a file that is a formula, in no table",
+        file("{raw}/images/../=1+1.jpg", b"x"),
+        run="scan",
+        refused="{project}/data/raw/csv: file name: '=1+1.jpg' would be a formula in a spreadsheet: rename it, without = + - or @ in front",
+    ),
+    Case(
+        "one picture in two files of different patients",
+        copied("{raw}/images/03.png", "{raw}/images/07.png"),
+        happens="said and counted, in labels.json and in the report",
+        said=(
+            "warning: 2 images are only 1 picture: the files are identical (first: images/03.png and images/07.png); of different patients: 1 picture, in train and in test: 0 pictures",
+        ),
+        finds={
+            ("entry", "data/prepared/labels.json", "notes"): {
+                "images_with_identical_files": 2,
+                "identical_files_of_different_patients": 1,
+            }
+        },
     ),
     Case(
         "no raw folder",

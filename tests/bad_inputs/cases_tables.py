@@ -80,7 +80,7 @@ CASES = [
     bad(
         "no label table",
         removed(LABELS),
-        "{project}/data/raw/csv has no label table; looked for labels.csv or one *.csv with labels: name it in data.source_args.table",
+        "{project}/data/raw/csv has no label table; looked for labels.csv or train.csv or one *.csv with labels: name it in data.source_args.table",
     ),
     bad(
         "an empty table",
@@ -116,7 +116,7 @@ CASES = [
     bad(
         "no image column",
         header("image", "pic"),
-        "{project}/data/raw/csv/labels.csv, row 1: no image column: set data.source_args.image_column to its name",
+        "{project}/data/raw/csv/labels.csv, row 1: no image column: set data.source_args.image_column to its name ('pic' holds names of files)",
     ),
     bad(
         "a label column that is missing",
@@ -211,6 +211,105 @@ CASES = [
         run=SPLIT,
     ),
     bad(
+        "a column of 0 and 1 that is no label by its name",
+        header("Nodule", "kept"),
+        "{project}/data/raw/csv/labels.csv, row 1: column 'kept' holds labels (1, 0, -1 or nothing) but by name metadata: name the labels in data.source_args.label_columns, perhaps [Edema, Rare]",
+    ),
+    Case(
+        "the same column, named as a label",
+        both(
+            setting("data.source_args", {"label_columns": ["Edema", "kept", "Rare"]}),
+            header("Nodule", "kept"),
+        ),
+        happens="read; the labels are named in any case",
+        said=("labels.csv: 3 labels: Edema, kept, Rare",),
+        finds={("entry", "data/prepared/labels.json", "labels"): ["Edema", "kept", "Rare"]},
+    ),
+    bad(
+        "labels of TRUE and FALSE",
+        both(
+            made("image,patient,A", "{name},p{i},x{odd}"),
+            replaced(LABELS, ",x1", ",TRUE"),
+            replaced(LABELS, ",x0", ",FALSE"),
+        ),
+        "{project}/data/raw/csv/labels.csv, row 1: no column holds labels (1, 0, -1 or nothing), but column 'A' holds FALSE and TRUE: write 1 and 0 instead",
+    ),
+    Case(
+        "TRUE and FALSE beside labels",
+        both(
+            made("image,patient,A,B", "{name},p{i},{odd},x{odd}"),
+            replaced(LABELS, ",x1", ",TRUE"),
+            replaced(LABELS, ",x0", ",FALSE"),
+        ),
+        happens="said by name; not a label",
+        said=(
+            "labels.csv: column 'B' holds FALSE and TRUE, which are no labels: write 1 and 0 to make them so",
+        ),
+    ),
+    bad(
+        "labels as lists of names",
+        made("image,patient,Labels", "{name},p{i},Mass|Edema"),
+        "{project}/data/raw/csv/labels.csv, row 1: no column holds labels (1, 0, -1 or nothing), but column 'Labels' holds lists of names: make a column of 1 and 0 for each name",
+    ),
+    bad(
+        "one row per box and reader",
+        both(
+            made("image,class_name,class_id,rad_id", "{name},Mass,{odd},R1"),
+            text(LABELS, lambda content: content + "03.png,No finding,14,R2\n"),
+        ),
+        "{project}/data/raw/csv/labels.csv, row 1: no column holds labels (1, 0, -1 or nothing), but several rows per image and names in column 'class_name': make one row per image and a column of 1 and 0 for each name, 1 where any of its rows has it",
+    ),
+    bad(
+        "a table without a header",
+        text(LABELS, lambda content: content.partition("\n")[2]),
+        "{project}/data/raw/csv/labels.csv, row 1: '00.png' is a file and no column's name: put a header above the table",
+    ),
+    bad(
+        "blanks between columns",
+        replaced(LABELS, ",", " "),
+        "{project}/data/raw/csv/labels.csv, row 1: no image column: set data.source_args.image_column to its name",
+    ),
+    Case(
+        "a label with one value",
+        made("image,patient,A,B", "{name},p{i},{odd},1"),
+        happens="said before anything is decoded",
+        said=(
+            "warning: labels with one value among the training images, from which nothing is learnt: B (1)",
+        ),
+    ),
+    Case(
+        "a test image that is blank in every label, with data.unmentioned: zeros",
+        both(
+            setting("data.unmentioned", "zeros"),
+            made("image,patient,part,A,B", "{name},p{i},{part},{odd},"),
+            replaced(LABELS, "20.png,p20,test,0,", "20.png,p20,test,,"),
+            replaced(LABELS, "00.png,p0,train,0,", "00.png,p0,train,,1"),
+        ),
+        happens="its labels are hidden: unknown, and counted; a blank cell beside a known one is a zero",
+        said=("csv: 24 images, 2 labels, test images without labels: 1",),
+        finds={
+            ("cell", "data/prepared/manifest.csv", "20.png", "A"): "",
+            ("cell", "data/prepared/manifest.csv", "21.png", "B"): "0",
+            ("cell", "data/prepared/manifest.csv", "00.png", "A"): "0",
+        },
+    ),
+    Case(
+        "image names without their ending",
+        replaced(LABELS, ".png", ""),
+        happens="found if one file has that name; the id stays as it is",
+        finds={("cell", "data/prepared/manifest.csv", "05", "Rare"): "1"},
+    ),
+    Case(
+        "a part called val",
+        both(
+            made("image,patient,split,A", "{name},p{i},{part},{odd}"),
+            replaced(LABELS, "01.png,p1,train", "01.png,p1,val"),
+        ),
+        happens="said, and counted as train",
+        said=("labels.csv: 1 row of the part 'val' counts as train: couplet makes its own folds",),
+        finds={("cell", "data/prepared/manifest.csv", "01.png", "part"): "train"},
+    ),
+    bad(
         "an empty image cell",
         row_5(",p1,F,1,0,0"),
         "{project}/data/raw/csv/labels.csv, row 5, column 'image': the cell is empty: fill it or take the row out",
@@ -226,6 +325,23 @@ CASES = [
         happens="each image counts as its own patient; said, counted, and 'Patients: not known' in the report",
         said=("labels.csv: no patient column, each image counts as its own patient: scores may be too good",),
         finds={("entry", "data/prepared/labels.json", "notes.images_without_patient"): 24},
+    ),
+    Case(
+        "a study column and no patient column",
+        made("image,study,A", "{name},s{odd},{odd}"),
+        happens="images of a study stay together; said and counted, as without a patient column",
+        said=(
+            "labels.csv: no patient column, the images of a study ('study') stay together: other studies of a patient may land in another fold, scores may be too good",
+        ),
+        finds={
+            ("cell", "data/prepared/manifest.csv", "05.png", "patient_id"): "s1",
+            ("entry", "data/prepared/labels.json", "notes.images_without_patient"): 24,
+        },
+    ),
+    bad(
+        "an image id that is a formula behind ./",
+        row_5("./=1+1.png,p1,F,1,0,0"),
+        "{project}/data/raw/csv/labels.csv, row 5, column 'image': '=1+1.png' would be a formula in a spreadsheet: rename it, without = + - or @ in front",
     ),
     bad(
         "an image id that is a formula",
@@ -254,7 +370,7 @@ CASES = [
     ),
     bad(
         "a label with the name of one of our columns",
-        header("Nodule", "fold"),
+        both(setting("data.source_args", {"label_columns": ["Edema", "fold"]}), header("Nodule", "fold")),
         "label 'fold' has the name of another column of the manifest: rename that label",
     ),
     Case(
@@ -269,7 +385,7 @@ CASES = [
     bad(
         "a part that is neither train nor test",
         made("image,patient,part,A", "{name},p{i},training,{odd}"),
-        "{project}/data/raw/csv/labels.csv, row 2, column 'part': 'training' is not one of test, train: correct it",
+        "{project}/data/raw/csv/labels.csv, row 2, column 'part': 'training' is not one of test, train, val, valid, validate, validation: correct it",
     ),
     bad(
         "every image in the test part",
@@ -313,8 +429,8 @@ CASES = [
     bad(
         "one label, and it is always 1",
         made("image,patient,A", "{name},p{i},1"),
-        "fold 0: no label has both positives and negatives among the 9 validation images, so no epoch can be chosen: use fewer split.folds or more data",
-        run=SPLIT + ", train-fold 0",
+        "fold 0: no label has both positives and negatives among its 9 images, so no epoch of its training could be chosen: use fewer split.folds or bring more data",
+        run=SPLIT,
     ),
     Case(
         "one label",

@@ -69,6 +69,63 @@ def test_images_without_annotations_need_not_be_there(coco, raw):
     assert len(read_dataset("coco", raw).table) == 3
 
 
+def test_images_without_annotations_can_be_kept_as_rows_of_zeros(coco, raw, capsys):
+    """X-rays in COCO's format: an image without a box is a normal one."""
+    read_dataset("coco", raw)
+    assert (
+        "instances_train2017.json: 1 image without annotations is left out (data.source_args.keep_unannotated: true "
+        "keeps it as a row of zeros)\n"
+    ) in capsys.readouterr().out
+    dataset = read_dataset("coco", raw, {"keep_unannotated": True})
+    images = dataset.table
+    assert images["image_id"].tolist() == ["000009.jpg", "000025.jpg", "000030.jpg", "000007.jpg"]
+    np.testing.assert_array_equal(images[dataset.labels], [[1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0]])
+    assert dataset.notes == {"images_without_annotations_kept": 1}
+    (raw / "train2017" / "000030.jpg").unlink()
+    assert "image id 30: train2017/000030.jpg is not in" in refused(
+        read_dataset, "coco", raw, {"keep_unannotated": True}
+    )
+
+
+def with_root(content: dict) -> dict:
+    """The same with the category that Roboflow puts above all others."""
+    below = [{**category, "supercategory": "chest-xray"} for category in content["categories"]]
+    root = {"id": 0, "name": "chest-xray", "supercategory": "none"}
+    return {**content, "categories": [root, *below]}
+
+
+def test_roboflows_root_category_is_said_and_no_label(coco, raw, capsys):
+    coco(with_root(TRAIN), with_root(VAL))
+    dataset = read_dataset("coco", raw)
+    assert dataset.labels == ["person", "car", "dog"]
+    assert (
+        "instances_train2017.json: category 'chest-xray' (id 0) is above all others and without annotations: it is "
+        "no label\n"
+    ) in capsys.readouterr().out
+    used = with_root(instances({9: "000009.jpg"}, [(9, 1), (9, 0)]))
+    coco(used, with_root(instances({7: "000007.jpg"}, [(7, 0)])))
+    assert read_dataset("coco", raw).labels == ["chest-xray", "person", "car", "dog"]
+
+
+def test_roboflows_layout_is_named(put, raw):
+    put("train/_annotations.coco.json", "{}")
+    assert refused(read_dataset, "coco", raw) == (
+        f"{raw} has no COCO annotations; looked for annotations/instances_train2014.json and "
+        "annotations/instances_train2017.json, found train/_annotations.coco.json: put one year's files there"
+    )
+
+
+def test_a_formula_behind_a_folder_is_a_formula(coco, put, raw):
+    put(
+        "annotations/instances_train2017.json",
+        json.dumps(changed(TRAIN, "images/0/file_name", "sub/=1+1.jpg")),
+    )
+    assert refused(read_dataset, "coco", raw) == (
+        f"{raw}/annotations/instances_train2017.json, image id 9: '=1+1.jpg' would be a formula in a spreadsheet: "
+        "rename it, without = + - or @ in front"
+    )
+
+
 def test_file_names_may_hold_the_folder(coco, raw):
     coco(train=instances({9: "train2017/000009.jpg"}, [(9, 1)]))
     (raw / "train2017" / "train2017").mkdir(exist_ok=True)

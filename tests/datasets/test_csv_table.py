@@ -79,8 +79,11 @@ def test_paths_may_name_the_image_folder_themselves(put, raw):
 
 
 def test_a_guess_can_be_declined(data):
-    images = read_dataset("csv", data, {"part_column": "none", "patient_column": "none"}).table
+    declined = {"part_column": "none", "patient_column": "none"}
+    images = read_dataset("csv", data, declined).table
     assert images["part"].tolist() == ["train"] * 3
+    assert images["patient_id"].tolist() == ["s1", "s2", "s3"]  # a study is never split over folds
+    images = read_dataset("csv", data, {**declined, "study_column": "none"}).table
     assert images["patient_id"].tolist() == images["image_id"].tolist()
 
 
@@ -118,7 +121,7 @@ def test_rows_that_repeat_an_image_and_disagree_are_errors(data, put, row):
     [
         ("filename", "picture", "row 1: no image column: set data.source_args.image_column to its name"),
         ("finding", "path", "row 1: columns 'filename', 'path' could each be the image column: set data.source_args.image"),
-        (",test,", ",validation,", "row 4, column 'split': 'validation' is not one of test, train: correct it"),
+        (",test,", ",holdout,", "row 4, column 'split': 'holdout' is not one of test, train, val, valid, validate, validation: correct it"),
         ("b.png,7", "b.png,", "row 3, column 'PatientID': the cell is empty"),
         ("\nb.png", "\n", "row 3, column 'filename': the cell is empty"),
         ("0.0,1.0", "oops,1.0", "row 4, column 'Edema': 'oops' is not a label, but most cells of that column are: "),

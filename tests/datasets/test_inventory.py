@@ -5,6 +5,7 @@ import json
 import sys
 import types
 
+import pandas as pd
 import pytest
 
 from couplet.datasets.inventory import Inventory, load_inventory, raw_folder, scan, scan_source
@@ -208,3 +209,26 @@ def test_inventory_of_real_images(shared_data):
     path = "val2017/000000000776.jpg"
     assert inventory.md5_of(path) == hashlib.md5((shared_data / "coco" / path).read_bytes()).hexdigest()
     inventory.check(shared_data / "coco")
+
+
+@pytest.mark.parametrize("name", ["=1+1.jpg", "@SUM(1).jpg", "-1+1/a.jpg", "a;=1+1.jpg"])
+def test_a_file_name_that_is_a_formula_is_not_scanned(nih, name):
+    """The inventory's list lies beside the data as CSV, which people open; the file need not be in any table."""
+    (nih / name).parent.mkdir(exist_ok=True)
+    (nih / name).write_bytes(b"x")
+    assert refused(scan, "nih", nih) == (
+        f"{nih}: file name: {name!r} would be a formula in a spreadsheet: rename it, without = + - or @ in front"
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_list_of_half_a_million_files_is_read_without_a_warning(project):
+    n = 400_000
+    paths = [f"{i:06d}" for i in range(n)]  # look like numbers but for the last
+    paths[-1] = "NA"
+    files = pd.DataFrame({"path": sorted(paths), "size": 7, "md5": [f"{i:032d}" for i in range(n)]})
+    inventory = Inventory("nih", files)
+    inventory.save()
+    loaded = load_inventory("nih", project)
+    assert loaded.files["path"].tolist() == sorted(paths)
+    assert loaded.md5_of("000012") == f"{12:032d}"

@@ -5,10 +5,18 @@ import gzip
 import numpy as np
 import pytest
 
+from couplet.datasets.mimic_cxr_jpg import LABELS
 from couplet.datasets.registry import read_dataset
 from tests.support.errors import refused
 
-CHEXPERT = "subject_id,study_id,Atelectasis,Edema\n10000032,50414267,,1.0\n10000764,57375967,-1.0,0.0\n"
+# The two labels that the rows fill, then the other twelve, blank.
+FILLED = ["Atelectasis", "Edema"]
+OTHERS = ["", *(name for name in LABELS if name not in FILLED)]
+CHEXPERT = (
+    f"subject_id,study_id,Atelectasis,Edema{','.join(OTHERS)}\n"
+    f"10000032,50414267,,1.0{',' * 12}\n"
+    f"10000764,57375967,-1.0,0.0{',' * 12}\n"
+)
 SPLIT = (
     "dicom_id,study_id,subject_id,split\n"
     "02aa804e-bde0afdd,50414267,10000032,train\n"
@@ -42,7 +50,7 @@ def mimic(put, raw):
 
 def check(dataset):
     images = dataset.table
-    assert dataset.labels == ["Atelectasis", "Edema"]
+    assert dataset.labels == list(LABELS)
     assert images["image_id"].tolist() == ["02aa804e-bde0afdd", "174413ec-4ec4c1f7", "096052b7-d256dc40"]
     assert images["part"].tolist() == ["train", "train", "test"]
     assert images["patient_id"].tolist() == ["10000032", "10000032", "10000764"]
@@ -50,7 +58,7 @@ def check(dataset):
     assert images["view"].tolist() == ["PA", "LATERAL", ""]
     assert images["path"].tolist() == PATHS
     assert images["row"].tolist() == [2, 3, 4]
-    np.testing.assert_array_equal(images[["Atelectasis", "Edema"]], [[np.nan, 1], [np.nan, 1], [-1, 0]])
+    np.testing.assert_array_equal(images[FILLED], [[np.nan, 1], [np.nan, 1], [-1, 0]])
     assert dataset.notes == {"images_without_labels": 1}  # the fourth image's study has no labels
 
 
@@ -68,7 +76,7 @@ def test_tables_as_they_come_gzipped(mimic):
 @pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [
-        ("split", ",validate", ",valid", "row 3, column 'split': 'valid' is not one of test, train, validate: correct"),
+        ("split", ",validate", ",hold", "row 3, column 'split': 'hold' is not one of test, train, val, valid, validate, valid"),
         ("split", "174413ec-4ec4c1f7", "02aa804e-bde0afdd", "row 3, column 'dicom_id': '02aa804e-bde0afdd' is already"),
         ("split", "10000032,train", ",train", "row 2, column 'subject_id': the cell is empty"),
         ("metadata", "02aa804e-bde0afdd", "x", None),
@@ -98,3 +106,31 @@ def test_missing_files(mimic):
     assert f"{mimic}/mimic-cxr-2.0.0-chexpert.csv is not there" in refused(
         read_dataset, "mimic_cxr_jpg", mimic
     )
+
+
+def test_negbio_labels_alone(mimic, capsys):
+    (mimic / "mimic-cxr-2.0.0-chexpert.csv").rename(mimic / "mimic-cxr-2.0.0-negbio.csv")
+    check(read_dataset("mimic_cxr_jpg", mimic))
+    assert (
+        "mimic_cxr_jpg: labels of mimic-cxr-2.0.0-negbio.csv, mimic-cxr-2.0.0-chexpert.csv is not there\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_of_two_labellers_chexpert_is_read_unless_the_settings_say_otherwise(mimic, put):
+    put("mimic-cxr-2.0.0-negbio.csv", CHEXPERT.replace(",,1.0", ",,0.0"))
+    assert read_dataset("mimic_cxr_jpg", mimic).table["Edema"].tolist() == [1, 1, 0]
+    images = read_dataset("mimic_cxr_jpg", mimic, {"labeler": "negbio"}).table
+    assert images["Edema"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["val", "valid"])
+def test_other_names_of_the_validation_part(mimic, put, name):
+    put("mimic-cxr-2.0.0-split.csv", SPLIT.replace("validate", name))
+    check(read_dataset("mimic_cxr_jpg", mimic))
+
+
+def test_a_column_that_is_no_label_is_never_one(mimic, put, capsys):
+    put("mimic-cxr-2.0.0-chexpert.csv", CHEXPERT.replace("\n", ",0\n").replace("Devices,0", "Devices,fold"))
+    check(read_dataset("mimic_cxr_jpg", mimic))
+    assert "columns that are not read: fold\n" in capsys.readouterr().out

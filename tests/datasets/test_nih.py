@@ -87,6 +87,24 @@ def test_images_in_numbered_folders(put, raw):
     assert message.endswith("remove one of them")
 
 
+def test_the_published_sample_with_its_images_one_folder_deeper(put, raw):
+    put("sample_labels.csv", table(*ROWS).replace(",57,", ",057Y,"))
+    for name in NAMES:
+        put(f"sample/images/{name}")
+    images = read_dataset("nih", raw).table
+    assert images["path"].tolist() == [f"sample/images/{name}" for name in NAMES]
+    assert images["age"].tolist()[0] == "057Y"
+
+
+def test_the_sample_unpacked_twice_is_named(put, raw):
+    put("sample_labels.csv", table(*ROWS))
+    for name in NAMES:
+        put(f"sample/images/{name}")
+        put(f"sample/sample/images/{name}")
+    message = refused(read_dataset, "nih", raw)
+    assert message.startswith(f"{raw}: {NAMES[0]} is in sample/") and message.endswith("remove one of them")
+
+
 def test_an_incomplete_download_is_named_and_counted(put, raw):
     put("Data_Entry_2017_v2020.csv", table(*ROWS))
     put(f"images_001/images/{NAMES[0]}")

@@ -23,7 +23,7 @@ def test_unknown_source_and_unknown_settings_are_named(raw):
         "(allowed: no_finding)"
     )
     assert refused(read_dataset, "chexpert", raw, {"x": 1}) == (
-        "unknown key data.source_args.x for data.source: chexpert: nothing is allowed here"
+        "unknown key data.source_args.x for data.source: chexpert: allowed: test_table"
     )
     assert refused(read_dataset, "nih", raw, {"no_finding": "yes"}) == (
         "data.source_args.no_finding = 'yes' is not allowed: it should be true or false"

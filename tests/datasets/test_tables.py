@@ -8,7 +8,7 @@ import pytest
 from pandas import DataFrame
 
 from couplet.datasets import csv_text
-from couplet.datasets.tables import find_table, read_table, resolve_unknown
+from couplet.datasets.tables import find_table, hidden_rows, read_table, resolve_unknown
 from tests.support.errors import refused
 
 
@@ -172,7 +172,14 @@ def test_find_table_says_why_the_only_table_cannot_be_read(put, raw):
 )
 def test_resolve_unknown(uncertain, unmentioned, expected_a, expected_b):
     # Rows: known, uncertain, blank, and a test image that no label table lists.
-    frame = DataFrame({"row": [2, 3, 4, 0], "A": [1, -1, np.nan, np.nan], "B": [0, -1, np.nan, np.nan]})
+    frame = DataFrame(
+        {
+            "part": ["train", "train", "train", "test"],
+            "row": [2, 3, 4, 0],
+            "A": [1, -1, np.nan, np.nan],
+            "B": [0, -1, np.nan, np.nan],
+        }
+    )
     before = frame.copy()
     resolved = resolve_unknown(frame, ["A", "B"], uncertain, unmentioned)
     np.testing.assert_array_equal(resolved["A"], expected_a)
@@ -180,8 +187,26 @@ def test_resolve_unknown(uncertain, unmentioned, expected_a, expected_b):
     assert frame.equals(before)
 
 
+@pytest.mark.parametrize("unmentioned", ["ignore", "zeros", "ones"])
+def test_a_test_row_that_is_blank_in_every_label_is_hidden(unmentioned):
+    """Its labels are not published. In the training part, and beside a known label, a blank has its policy."""
+    blank = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}[unmentioned]
+    frame = DataFrame(
+        {
+            "part": ["test", "test", "test", "train"],
+            "row": [2, 3, 4, 5],
+            "A": [np.nan, 1, -1, np.nan],
+            "B": [np.nan, np.nan, np.nan, np.nan],
+        }
+    )
+    resolved = resolve_unknown(frame, ["A", "B"], "ignore", unmentioned)
+    np.testing.assert_array_equal(resolved["A"], [np.nan, 1, np.nan, blank])
+    np.testing.assert_array_equal(resolved["B"], [np.nan, blank, blank, blank])
+    assert hidden_rows(frame, ["A", "B"]).tolist() == [True, False, False, False]
+
+
 def test_resolve_unknown_names_an_unknown_label():
-    frame = DataFrame({"row": [2], "Edema": [1.0]})
+    frame = DataFrame({"part": ["train"], "row": [2], "Edema": [1.0]})
     assert refused(resolve_unknown, frame, ["Edema"], {"Edma": "ones"}) == (
         "data.uncertain names the unknown label 'Edma': did you mean 'Edema'? (allowed: Edema)"
     )

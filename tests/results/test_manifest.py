@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.folds import read_folds
-from couplet.results.manifest import read_manifest
+from couplet.results.manifest import read_manifest, write_manifest
 from couplet.results.predictions import read_predictions, write_predictions
+from couplet.results.tables import numbers, read_table
 
 HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,Edema,Nodule\n"
 
@@ -57,6 +60,10 @@ def test_a_fold_is_a_number_or_test_or_train(project: Path, fold: str) -> None:
     [
         ("0,0,1,", "0,0,yes,", "row 2: a label is not 0, 1 or empty"),
         ("0,0,1,", "0,0,2,", "row 2: a label is not 0, 1 or empty"),
+        ("0,0,1,", "0,0,nan,", "row 2: a label is not 0, 1 or empty"),
+        ("0,0,1,", "0,0,NA,", "row 2: a label is not 0, 1 or empty"),
+        ("0,0,1,", "0,0,inf,", "row 2: a label is not 0, 1 or empty"),
+        ("0,0,1,", "0,0,True,", "row 2: a label is not 0, 1 or empty"),
         ("10,10,1,3,", "10,10,1,4096,", "row 3: shard or row is no place in the store"),
         ("10,10,1,3,", "10,10,1000000,3,", "row 3: shard or row is no place in the store"),
         ("10,10,1,3,", "10,10,-1,3,", "row 3: shard or row is no place in the store"),
@@ -122,3 +129,41 @@ def test_predictions_that_are_not_finite_are_never_written(project: Path) -> Non
     ):
         write_predictions(Path("p.csv"), np.array(["001", "002"]), ["Edema"], np.array([[0.1], [np.nan]]))
     assert not Path("p.csv").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_rare_unknown_cells_in_a_long_table_are_read_right_and_without_a_warning(project: Path) -> None:
+    """pandas infers types piece by piece: one blank label in the second piece makes a column of two types."""
+    n, rare = 90_000, [4_321, 70_007]
+    labels = [f"L{i:02d}" for i in range(14)]
+    HERE.labels.write_text(json.dumps({"labels": labels}))
+    truth = np.random.default_rng(0).integers(0, 2, (n, len(labels))).astype(float)
+    truth[rare] = np.nan
+    cells = pd.DataFrame(truth, columns=labels)
+    cells = cells.astype("Int8")
+    meta = dict.fromkeys(("part", "patient_id", "study_id", "view", "sex", "age"), "")
+    place = {"width": 9, "height": 9, "shard": np.arange(n) // 4096, "row": np.arange(n) % 4096}
+    table = cells.assign(image_id=[f"{i:06d}" for i in range(n)], **meta, **place)
+    write_manifest(HERE.prepared, table, labels)
+    assert table.size > 2_000_000
+    manifest = read_manifest()
+    np.testing.assert_array_equal(manifest.truth, truth)
+    assert (
+        manifest.ids[-1] == f"{n - 1:06d}"
+        and manifest.positions[-1] == (n - 1) // 4096 * 4096 + (n - 1) % 4096
+    )
+    assert manifest.table["width"].dtype == np.int64
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_reader_of_a_long_table_is_free_of_warnings(project: Path) -> None:
+    """A cell in the last piece that is no number is named; the columns before it keep their kind."""
+    path, n = Path("long.csv"), 600_000
+    rows = ["image_id,A,B", *(f"{i},0.5,{i % 2}" for i in range(n)), f"{n},,x"]
+    path.write_text("\n".join(rows) + "\n")
+    table = read_table(path)
+    assert table["image_id"].tolist()[-1] == str(n)
+    assert {type(cell) for cell in table["B"]} == {str}
+    assert table["A"].tolist()[-2:] == ["0.5", ""]
+    with pytest.raises(UserError, match=r"long\.csv has cells that are not numbers"):
+        numbers(table[["A", "B"]], path)

@@ -38,6 +38,7 @@ class Dataset:
             whose header is 1; 0 if none), then a float column per label: 1, 0, -1 (uncertain) or NaN (blank).
         submission_id: name of the id column of the data set's own submission format, if it has one.
         submission: image ids of the submission, in its row order.
+        submission_columns: its id column and the labels in its column order; None: the id, then the labels as here.
         notes: counts worth keeping, for example of images that the data set's own rules leave out.
     """
 
@@ -45,6 +46,7 @@ class Dataset:
     table: DataFrame
     submission_id: str | None = None
     submission: list[str] | None = None
+    submission_columns: list[str] | None = None
     notes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

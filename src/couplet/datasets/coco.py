@@ -15,6 +15,7 @@ from pydantic import Field
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.names import check_names
+from couplet.project.console import say
 from couplet.project.errors import UserError
 
 YEARS = (2014, 2017)
@@ -24,28 +25,31 @@ class Args(Settings):
     """`data.source_args` of coco."""
 
     year: Literal["auto", 2014, 2017] = Field("auto", description="auto: whichever annotations are there")
+    keep_unannotated: bool = Field(
+        False, description="keep images without annotations as rows of zeros: normal X-rays have none"
+    )
 
 
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read both instance files: an image has a label if it has any instance of that category.
 
     Labels are ordered by category id; the official val is the test part; images without instances are left
-    out and counted.
+    out, or kept with `keep_unannotated`, and counted.
     """
     year = _year(folder) if args.year == "auto" else args.year
     labels: list[str] = []
-    parts, dropped = [], 0
+    parts, unannotated = [], 0
     for part, name in (("train", f"train{year}"), ("test", f"val{year}")):
         path = folder / "annotations" / f"instances_{name}.json"
         content = _read_instances(path)
-        categories = _categories(path, content["categories"])
+        categories = _without_root(path, content, _categories(path, content["categories"]))
         if labels and list(categories.values()) != labels:
             raise UserError(
                 f"{path}: its categories are not those of train{year}: use the files of one release"
             )
         labels = list(categories.values())
-        images, without = _images(path, content, categories, part, name)
-        dropped += without
+        images, without = _images(path, content, categories, part, name, args.keep_unannotated)
+        unannotated += without
         if check_files:
             check_images(folder, images["path"], partial("{}, image id {}".format, path))
         parts.append(images)
@@ -54,9 +58,8 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         raise UserError(
             f"{folder / 'annotations'}: {image_id} is in train{year} and in val{year}: take it out of one"
         )
-    return Dataset(
-        labels=labels, table=table, notes={"images_without_annotations": dropped} if dropped else {}
-    )
+    note = "images_without_annotations" + "_kept" * args.keep_unannotated
+    return Dataset(labels=labels, table=table, notes={note: unannotated} if unannotated else {})
 
 
 def _year(folder: Path) -> int:
@@ -65,9 +68,12 @@ def _year(folder: Path) -> int:
         return there[0]
     if there:
         raise UserError(f"{folder} holds COCO 2014 and 2017: set data.source_args.year to one of them")
+    # Roboflow writes a file for each part, beside its images.
+    others = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/_annotations.coco.json"))
+    near = f", found {', '.join(others)}" if others else ""
     raise UserError(
         f"{folder} has no COCO annotations; looked for annotations/instances_train2014.json and "
-        "annotations/instances_train2017.json: put one year's files there"
+        f"annotations/instances_train2017.json{near}: put one year's files there"
     )
 
 
@@ -112,14 +118,31 @@ def _categories(path: Path, entries: list[dict[str, Any]]) -> dict[int, str]:
     return names
 
 
+def _without_root(
+    path: Path, content: dict[str, list[dict[str, Any]]], names: dict[int, str]
+) -> dict[int, str]:
+    """The categories but the one that Roboflow puts above all others, to which no annotation belongs."""
+    used = {annotation["category_id"] for annotation in content["annotations"]}
+    for number, name in names.items():
+        above = {entry.get("supercategory") for entry in content["categories"] if entry["id"] != number}
+        if number not in used and above == {name}:
+            say(
+                f"{path.name}: category {name!r} (id {number}) is above all others and without annotations: it is no "
+                "label"
+            )
+            return {other: names[other] for other in names if other != number}
+    return names
+
+
 def _images(
     path: Path,
     content: dict[str, list[dict[str, Any]]],
     categories: dict[int, str],
     part: str,
     folder_name: str,
+    keep_unannotated: bool,
 ) -> tuple[DataFrame, int]:
-    """The annotated images of one file, indexed by COCO's image id, and how many have no annotation."""
+    """The images of one file, indexed by COCO's image id, and how many have no annotation: these are kept or not."""
     files = Series({image["id"]: image["file_name"] for image in content["images"]}, dtype=str)
     if len(files) < len(content["images"]):
         raise UserError(f"{path}: two images share an id: give each its own")
@@ -136,11 +159,22 @@ def _images(
             raise UserError(f"{path}: an annotation names the unknown {kind} id {number}: take it out")
         values[rows[image], columns[category]] = 1
     labels = DataFrame(values, index=Index(files.index, name="image"), columns=list(categories.values()))
-    labels = labels[labels.any(axis=1)]
-    if labels.empty:
+    annotated = labels.any(axis=1)
+    without = int((~annotated).sum())
+    if not keep_unannotated:
+        labels = labels[annotated]
+        if without:
+            one = without == 1
+            say(
+                f"{path.name}: {without:,} image{'' if one else 's'} without annotations {'is' if one else 'are'} left "
+                f"out (data.source_args.keep_unannotated: true keeps {'it as a row' if one else 'them as rows'} of "
+                "zeros)"
+            )
+    if not annotated.any():
         raise UserError(f"{path}: no image has an annotation: use COCO's own instances_*.json")
     files = files[labels.index]
     names = files.map(lambda file: PurePosixPath(file).name)
+    check_names(names, place)  # again: the folder in front may have hidden a formula
     for number in names.index[names.duplicated()][:1]:
         raise UserError(
             f"{path}, image id {number}: {names[number]!r} is there twice: give each image its own name"
@@ -148,4 +182,4 @@ def _images(
     # Some copies write the folder into file_name.
     paths = f"{folder_name}/" + files.str.removeprefix(f"{folder_name}/")
     table = image_table(labels, image_id=names, part=part, patient_id=names, path=paths, row=0)
-    return table.set_index(labels.index), len(rows) - len(labels)
+    return table.set_index(labels.index), without

@@ -1,4 +1,7 @@
-"""Any CSV table with an image column and label columns of 0, 1, -1 (uncertain) or nothing (unknown)."""
+"""Any CSV table with an image column and label columns of 0, 1, -1 (uncertain) or nothing (unknown).
+
+`couplet.datasets.csv_labels` says which columns are labels.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from pandas import DataFrame, Series
 from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
-from couplet.datasets.folder import check_images, check_paths
-from couplet.datasets.tables import LABEL_VALUES, Table, find_table, read_table
+from couplet.datasets.csv_labels import label_columns
+from couplet.datasets.folder import check_images, check_paths, homes_of, with_endings
+from couplet.datasets.names import check_names
+from couplet.datasets.tables import Table, find_table, read_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
 
@@ -27,6 +32,9 @@ COMMON = {
     "age": ("age", "patientage"),
     "part": ("part", "split"),
 }
+# Columns of ids that some data sets name their images by: looked at where none of the common ones is there.
+IDS = ("id", "uid", "dicomid", "sopinstanceuid", "studyinstanceuid", "seriesinstanceuid", "patientid")
+TABLES = ("labels.csv", "train.csv")
 AUTO, NONE = "auto", "none"
 _COLUMN = "a column's name; auto: found by common names; none: there is no such column"
 
@@ -34,8 +42,12 @@ _COLUMN = "a column's name; auto: found by common names; none: there is no such 
 class Args(Settings):
     """`data.source_args` of csv."""
 
-    table: str = Field("", description="the CSV file; default: labels.csv, else the only *.csv")
-    image_folder: str = Field("", description="what image paths start from; default: images/ if it is there")
+    table: str = Field(
+        "", description="the CSV file; default: labels.csv, else train.csv, else the only *.csv"
+    )
+    image_folder: str = Field(
+        "", description="what image paths start from; default: images/, else where the first image is"
+    )
     label_columns: list[str] = Field([], description="default: all columns of 0, 1, -1 and empty cells")
     image_column: str = Field(AUTO, description=_COLUMN)
     patient_column: str = Field(AUTO, description=f"{_COLUMN} (every image its own patient)")
@@ -50,26 +62,23 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read the table; rows that repeat an image are one image if they agree, and an error if they do not."""
     table = read_table(_table_path(folder, args))
     columns = {role: _find_column(table, role, getattr(args, f"{role}_column")) for role in COMMON}
-    image = columns["image"]
-    if not image:
-        raise UserError(
-            f"{table.path}, row 1: no image column: set data.source_args.image_column to its name"
-        )
-    labels = _label_columns(table, args, set(columns.values()))
+    columns["image"] = image = columns["image"] or _column_of_files(table, folder, args)
+    labels = label_columns(table, args.label_columns, {*columns.values()}, image)
 
     table.say_unread({*labels, *columns.values()})
 
     names = table.filled(image).str.removeprefix("./")
+    check_names(names, table.place(image))  # again: what was in front may have hidden a formula
     check_paths(names, table.place(image))
-    paths = _image_folder(folder, args, names) + names
+    paths = _image_folder(folder, args, names, table) + names
     if check_files:
+        paths = with_endings(folder, paths, table.place(image))
         check_images(folder, paths, table.place(image))
-    part = columns["part"]
     images = image_table(
         table.label_values(labels),
         image_id=names,
-        part=table.one_of(part, ("train", "test")) if part else "train",
-        patient_id=table.filled(columns["patient"]) if columns["patient"] else names,
+        part=table.parts(columns["part"]) if columns["part"] else "train",
+        patient_id=_patients(table, columns, names),
         study_id=table.text(columns["study"]),
         view=table.text(columns["view"]),
         sex=table.text(columns["sex"]),
@@ -79,16 +88,14 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     merged = _merge_repeats(images, labels, table, image)
     notes = {"repeated_rows": len(images) - len(merged)}
     if not columns["patient"]:
-        say(
-            f"{table.path.name}: no patient column, each image counts as its own patient: scores may be too good"
-        )
         notes["images_without_patient"] = len(merged)
     return Dataset(labels=labels, table=merged, notes={name: n for name, n in notes.items() if n})
 
 
 def _table_path(folder: Path, args: Args) -> Path:
     if not args.table:
-        return find_table(folder, ["labels.csv"], remedy="name it in data.source_args.table")
+        samples = [path.name for path in folder.glob("*sample_submission*.csv")]
+        return find_table(folder, TABLES, not_these=samples, remedy="name it in data.source_args.table")
     check_paths(Series([args.table]), lambda _: "data.source_args.table")
     return folder / args.table
 
@@ -113,45 +120,56 @@ def _find_column(table: Table, role: str, setting: str) -> str:
     return found[0] if found else ""
 
 
-def _label_columns(table: Table, args: Args, taken: set[str]) -> list[str]:
-    if args.label_columns:
-        labels = list(args.label_columns)
-        table.require(labels, remedy="correct data.source_args.label_columns")
-        if twice := [name for name in labels if labels.count(name) > 1 or name in taken]:
-            raise UserError(
-                f"data.source_args.label_columns: {twice[0]!r} is there twice or is no label: remove it"
-            )
-        return labels
-    labels = []
-    for name in table.columns:
-        cells = table.cells[name]
-        filled = cells[cells != ""]
-        fits = filled.isin(list(LABEL_VALUES))
-        if name in taken or filled.empty or not fits.any():
-            continue
-        # A label with one typing error must not become a column that is silently not read.
-        if fits.mean() > 0.5 and not fits.all():
-            row = filled.index[~fits][0]
-            raise UserError(
-                f"{table.where(row, name)}: {filled[row]!r} is not a label, but most cells of that column "
-                "are: write 1, 0, -1 or nothing, or name the labels in data.source_args.label_columns"
-            )
-        if fits.all():
-            labels.append(name)
-    if not labels:
-        raise UserError(
-            f"{table.path}, row 1: no column holds labels (1, 0, -1 or nothing): "
-            "name the labels in data.source_args.label_columns"
-        )
-    return labels
+def _column_of_files(table: Table, folder: Path, args: Args) -> str:
+    """Name of the one column of ids that name files.
+
+    Raises:
+        UserError: there is none, or several; a column of another name that holds names of files is named.
+    """
+    files = [name for name in table.columns if _names_a_file(folder, args, table.cells[name].iloc[0])]
+    found = [name for name in files if re.sub(r"[ ._-]", "", name.lower()) in IDS]
+    if args.image_column == AUTO and len(found) == 1:
+        say(f"{table.path.name}: column {found[0]!r} names the images")
+        return found[0]
+    near = f" ({', '.join(map(repr, files))} holds names of files)" if files else ""
+    raise UserError(
+        f"{table.path}, row 1: no image column: set data.source_args.image_column to its name{near}"
+    )
 
 
-def _image_folder(folder: Path, args: Args, names: Series) -> str:
+def _names_a_file(folder: Path, args: Args, cell: str) -> bool:
+    try:
+        check_paths(Series([cell]), str)
+    except UserError:
+        return False
+    return bool(homes_of(folder / args.image_folder, cell))
+
+
+def _patients(table: Table, columns: dict[str, str], names: Series) -> Series:
+    """The patient of each image: without a column of patients its study, and without one of both itself."""
+    if columns["patient"]:
+        return table.filled(columns["patient"])
+    start = f"{table.path.name}: no patient column,"
+    if not columns["study"]:
+        say(f"{start} each image counts as its own patient: scores may be too good")
+        return names
+    say(
+        f"{start} the images of a study ({columns['study']!r}) stay together: other studies of a patient may land in "
+        "another fold, scores may be too good"
+    )
+    studies = table.text(columns["study"])
+    return studies.where(studies != "", names)
+
+
+def _image_folder(folder: Path, args: Args, names: Series, table: Table) -> str:
     home = args.image_folder
-    if not home:
-        # Paths in the table may say images/ themselves.
-        home = "images" if (folder / "images").is_dir() and not names.str.startswith("images/").all() else "."
-    return "" if home == "." else f"{home.rstrip('/')}/"
+    # Paths in the table may say images/ themselves.
+    if not home and (folder / "images").is_dir() and not names.str.startswith("images/").all():
+        home = "images"
+    if not home and len(homes := homes_of(folder, names.iloc[0])) == 1 and homes != ["."]:
+        home = homes[0]
+        say(f"{table.path.name}: images are looked for in {home}/")
+    return "" if home in ("", ".") else f"{home.rstrip('/')}/"
 
 
 def _merge_repeats(images: DataFrame, labels: list[str], table: Table, column: str) -> DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pandas import Series
 
+from couplet.datasets.folder import IMAGE_ENDINGS
 from couplet.datasets.names import check_names
 from couplet.project.errors import UserError
 
@@ -76,6 +77,16 @@ def check_header(path: Path, header: list[str]) -> list[str]:
     if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
         name = {";": "semicolons", "\t": "tabs", "|": "bars"}[other]
         raise UserError(f"{path}, row 1: columns are separated by {name}: save the table with commas")
+    if files := [
+        name for cell in header for name in cell.split()[:1] if name.lower().endswith(IMAGE_ENDINGS)
+    ]:
+        if len(header) == 1 and " " in header[0]:
+            raise UserError(
+                f"{path}, row 1: columns are separated by blanks: save the table with commas, and put a header above it"
+            )
+        raise UserError(
+            f"{path}, row 1: {files[0]!r} is a file and no column's name: put a header above the table"
+        )
     for name in header:
         # Nameless columns (a trailing comma, an unnamed index) may repeat: they are not read.
         if name and header.count(name) > 1:

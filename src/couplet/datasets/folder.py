@@ -15,6 +15,9 @@ from couplet.project.errors import UserError
 # Absolute paths, drive letters, backslashes, empty, `.` and `..` parts, and control characters.
 _UNSAFE = r"^/|^[A-Za-z]:|\\|(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"
 
+# What an image file may end with; a name in a label table may come without.
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
+
 
 def require_folder(source: str, folder: Path) -> None:
     """Raise a UserError that says how to link the data unless `folder` is there."""
@@ -99,6 +102,44 @@ def check_images(folder: Path, paths: Series, where: Callable[[int], str]) -> No
         state, remedy = _why_missing(folder, missing.iloc[0], found)
         count = f" ({len(missing)} images are missing)" if len(missing) > 1 else ""
         raise UserError(f"{where(missing.index[0])}: {missing.iloc[0]} {state}{count}: {remedy}")
+
+
+def homes_of(folder: Path, name: str) -> list[str]:
+    """Folders at the top of `folder`, or "." for itself, that hold an image of that name, with or without ending."""
+    places = [".", *sorted(path.name for path in folder.glob("[!.]*/"))] if name else []
+    endings = ("", *IMAGE_ENDINGS, *map(str.upper, IMAGE_ENDINGS))
+    return [place for place in places if any((folder / place / f"{name}{end}").is_file() for end in endings)]
+
+
+def with_endings(folder: Path, paths: Series, where: Callable[[int], str]) -> Series:
+    """Give the paths of images that a label table names without `.jpg` or the like the ending of their files.
+
+    A path that is a file stays as it is, and so does one that is nowhere, which `check_images` names.
+
+    Raises:
+        UserError: two files differ from such a path by their ending alone.
+    """
+    if all(path.lower().endswith(IMAGE_ENDINGS) for path in paths):
+        return paths
+    found = [
+        path
+        for path, _ in walk(folder, set(paths.str.partition("/")[0]))
+        if path.lower().endswith(IMAGE_ENDINGS)
+    ]
+    endings: dict[str, list[str]] = {}
+    for path in sorted(found):
+        endings.setdefault(path.rpartition(".")[0], []).append(path)
+    there = set(found)
+    whole = {}
+    for row, path in zip(paths.index, paths, strict=True):
+        files = [path] if path in there else endings.get(path, [path])
+        if len(files) > 1:
+            raise UserError(
+                f"{where(row)}: {path} could be {' or '.join(files)}: remove one of them, or write the name with its "
+                "ending"
+            )
+        whole[row] = files[0]
+    return Series(whole, dtype=str, name=paths.name)
 
 
 def _plain(path: str) -> str:

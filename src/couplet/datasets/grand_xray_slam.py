@@ -80,6 +80,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         table=pd.concat(parts, ignore_index=True),
         submission_id=ID if sample else None,
         submission=sample.cells[ID].tolist() if sample else None,
+        submission_columns=[name for name in sample.columns if name in (ID, *LABELS)] if sample else None,
     )
 
 

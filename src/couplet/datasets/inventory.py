@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from couplet.datasets.folder import require_folder, walk
+from couplet.datasets.names import check_names
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import read_json, write_csv, write_json
@@ -119,6 +120,8 @@ def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
     names = sorted(path for path, _ in _files(folder))
     if not names:
         raise UserError(f"{folder} holds no files: put the data there, docs/datasets.md shows the layout")
+    # People open the list, and it names what no label table does.
+    check_names(Series(names, dtype=str), lambda _: f"{folder}: file name")
     with ThreadPool(workers or min(16, 2 * (os.cpu_count() or 1))) as pool:
         hashed = pool.imap(lambda name: _size_and_md5(folder / name), names, chunksize=16)
         rows = [

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pandas import Series
+from pydantic import Field
 
+from couplet.datasets import chexpert
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_table
+from couplet.project.console import say
 from couplet.project.errors import UserError
 
 IDS = ("subject_id", "study_id")
+LABELS = tuple(sorted(chexpert.LABELS))  # CheXpert's labels in the order of both labellers' tables
+LABELERS = ("chexpert", "negbio")
 
 
 class Args(Settings):
-    """`data.source_args` of mimic_cxr_jpg: none."""
+    """`data.source_args` of mimic_cxr_jpg."""
+
+    labeler: Literal["auto", "chexpert", "negbio"] = Field(
+        "auto", description="whose labels; auto: chexpert, and negbio where that table alone is there"
+    )
 
 
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read the three tables; `validate` counts as train; images of unlabelled studies are left out."""
-    studies = _table(folder, "chexpert", IDS)
+    studies = _table(folder, _labeler(folder, args), (*IDS, *LABELS))
+    studies.say_unread((*IDS, *LABELS))
     split = _table(folder, "split", ("dicom_id", *IDS, "split"))
     metadata = _table(folder, "metadata", ("dicom_id", "ViewPosition"))
-    labels = [name for name in studies.columns if name not in IDS]
 
     image_id = split.unique("dicom_id")
     patient, study = split.filled("subject_id"), split.filled("study_id")
-    part = split.one_of("split", ("train", "validate", "test")).replace({"validate": "train"})
+    part = split.parts("split")
     views = Series(metadata.text("ViewPosition").to_numpy(), index=metadata.unique("dicom_id").to_numpy())
     for row in image_id.index[~image_id.isin(views.index)][:1]:
         raise UserError(
@@ -36,7 +46,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
             "use the tables of one release"
         )
 
-    values = studies.label_values(labels).set_index(_study_keys(studies))
+    values = studies.label_values(LABELS).set_index(_study_keys(studies))
     keys = patient + "/" + study
     labelled = keys.isin(values.index)
     keys = keys[labelled]
@@ -56,13 +66,29 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         path=paths,
     )
     dropped = int(np.count_nonzero(~labelled))
-    return Dataset(labels=labels, table=images, notes={"images_without_labels": dropped} if dropped else {})
+    return Dataset(
+        labels=list(LABELS), table=images, notes={"images_without_labels": dropped} if dropped else {}
+    )
 
 
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Table:
+    return read_table(_path(folder, name), columns)
+
+
+def _path(folder: Path, name: str) -> Path:
     plain = folder / f"mimic-cxr-2.0.0-{name}.csv"
     packed = plain.with_name(f"{plain.name}.gz")
-    return read_table(packed if packed.exists() and not plain.exists() else plain, columns)
+    return packed if packed.exists() and not plain.exists() else plain
+
+
+def _labeler(folder: Path, args: Args) -> str:
+    if args.labeler != "auto":
+        return args.labeler
+    first, other = (_path(folder, name) for name in LABELERS)
+    if first.exists() or not other.exists():
+        return LABELERS[0]
+    say(f"mimic_cxr_jpg: labels of {other.name}, {first.name} is not there")
+    return LABELERS[1]
 
 
 def _study_keys(studies: Table) -> Series:

@@ -100,14 +100,21 @@ def _findings(table: Table, with_no_finding: bool) -> DataFrame:
 
 
 def _image_folders(folder: Path, names: Series) -> Series:
-    """Folder of each image, with its slash: images/, or images_001/images/ ...; NaN where it is nowhere."""
+    """Folder of each image, with its slash: images/, or images_001/images/ ...; NaN where it is nowhere.
+
+    The published sample unpacks to sample/images/: one or two folders deeper is found where neither is there.
+    """
     parts = sorted(path.name for path in folder.glob("images_[0-9][0-9][0-9]") if path.is_dir())
-    if not parts:
+    places = {"images", *parts, *(f"{part}/images" for part in parts)}
+    if not parts and not (folder / "images").is_dir():
+        found = [*folder.glob("[!.]*/images"), *folder.glob("[!.]*/[!.]*/images")]
+        places |= {path.relative_to(folder).as_posix() for path in found}
+    if len(places) == 1:
         return Series("images/", index=names.index)
     home: dict[str, str] = {}
-    for path, _ in walk(folder, {"images", *parts}):
+    for path in sorted(path for path, _ in walk(folder, {place.partition("/")[0] for place in places})):
         within, _, name = path.rpartition("/")
-        if within in ("images", *parts, *(f"{part}/images" for part in parts)):
+        if within in places:
             if name in home:
                 raise UserError(f"{folder}: {name} is in {home[name]} and in {within}/: remove one of them")
             home[name] = f"{within}/"

@@ -20,6 +20,8 @@ from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
 
 LABEL_VALUES = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "-1": -1.0, "-1.0": -1.0, "": np.nan}
+NO_TABLES = (".txt", ".tsv", ".xls", ".xlsx", ".ods", ".parquet")
+VALIDATION = ("validate", "validation", "valid", "val")
 POLICIES = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}
 
 
@@ -88,6 +90,14 @@ class Table:
             names = ", ".join(sorted(allowed))
             raise UserError(f"{self.where(row, column)}: {values[row]!r} is not one of {names}: correct it")
         return values
+
+    def parts(self, column: str) -> Series:
+        """A column of `train` and `test`; the parts of VALIDATION are said and count as `train`."""
+        values = self.one_of(column, ("train", "test", *VALIDATION))
+        for name, n in values[values.isin(VALIDATION)].value_counts(sort=False).items():
+            rows = "1 row of the part {!r} counts" if n == 1 else f"{n:,} rows of the part {{!r}} count"
+            say(f"{self.path.name}: {rows.format(name)} as train: couplet makes its own folds")
+        return values.mask(values.isin(VALIDATION), "train")
 
     def label_values(self, columns: Sequence[str]) -> DataFrame:
         """Label columns as float64: 1, 0, -1 (uncertain), NaN (blank)."""
@@ -173,7 +183,11 @@ def find_table(
         raise problems[0]
     described = f"with the columns {', '.join(columns)}" if columns else "with labels"
     looked = " or ".join([*names, f"one *.csv {described}"])
-    raise UserError(f"{folder} has no label table; looked for {looked}: {remedy}")
+    others = sorted(path.name for path in folder.glob("[!.]*") if path.suffix.lower() in NO_TABLES)
+    near = (
+        f", found {', '.join(others)} (save a table as CSV with a header)" if others and not columns else ""
+    )
+    raise UserError(f"{folder} has no label table; looked for {looked}{near}: {remedy}")
 
 
 def resolve_unknown(
@@ -184,13 +198,19 @@ def resolve_unknown(
 ) -> DataFrame:
     """Give -1 (uncertain) and blank label cells their meaning: `ignore` -> NaN, `zeros` -> 0, `ones` -> 1.
 
-    A mapping gives single labels their own policy for -1; the others are ignored. Rows without a line in a
-    label file (`row` 0: unlabelled test images) stay unknown.
+    A mapping gives single labels their own policy for -1; the others are ignored. Test images whose labels are
+    hidden (`hidden_rows`) stay unknown.
+
+    Args:
+        frame: `Dataset.table`.
+        labels: the data set's.
+        uncertain: the meaning of -1, for all labels or by label.
+        unmentioned: the meaning of a blank cell.
 
     Raises:
         UserError: `uncertain` names a label that the data set does not have.
 
-    >>> frame = DataFrame({"row": [2, 3, 0], "Edema": [-1.0, np.nan, np.nan]})
+    >>> frame = DataFrame({"part": "train", "row": [2, 3, 0], "Edema": [-1.0, np.nan, np.nan]})
     >>> resolve_unknown(frame, ["Edema"], uncertain="ones", unmentioned="zeros")["Edema"].tolist()
     [1.0, 0.0, nan]
     """
@@ -199,8 +219,17 @@ def resolve_unknown(
         if name not in labels:
             raise UserError(f"data.uncertain names the unknown label {name!r}: {suggest(name, labels)}")
     values = frame[list(labels)]
-    listed = (frame["row"] > 0).to_numpy()[:, None]
+    listed = ~hidden_rows(frame, labels)[:, None]
     resolved = values.mask(values.isna() & listed, POLICIES[unmentioned])
     for name in labels:
         resolved[name] = resolved[name].mask(values[name] == -1, POLICIES[policies.get(name, "ignore")])
     return frame.assign(**{name: resolved[name] for name in labels})
+
+
+def hidden_rows(frame: DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """(N,) whether the labels of an image are not published: no label file lists it, or a test row is all blank.
+
+    A blank cell beside known ones is a finding that nobody mentions; a test row without any label has been left out.
+    """
+    blank = frame[list(labels)].isna().all(axis=1)
+    return (blank & ((frame["row"] == 0) | (frame["part"] == "test"))).to_numpy()

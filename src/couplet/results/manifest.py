@@ -65,7 +65,7 @@ def read_manifest(project: Project = HERE) -> Manifest:
     """
     about = read_record(project.labels, labels=list)
     labels = [str(label) for label in about["labels"]]
-    table = read_table(project.manifest, TEXT)
+    table = read_table(project.manifest, TEXT, labels=labels)
     missing = [
         name for name in ("image_id", "part", "patient_id", "shard", "row", *labels) if name not in table
     ]
@@ -74,7 +74,8 @@ def read_manifest(project: Project = HERE) -> Manifest:
             f"{project.manifest} has no column {missing[0]!r}: restore it with `dvc checkout {project.prepared}`"
         )
     truth = table[labels].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-    wrong = (table[labels] != "").to_numpy() & ~np.isin(truth, (0, 1))
+    blank = (table[labels].isna() | (table[labels] == "")).to_numpy()
+    wrong = ~blank & ~np.isin(truth, (0, 1))
     if wrong.any():
         row = int(np.argmax(wrong.any(axis=1)))
         raise UserError(f"{project.manifest}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
