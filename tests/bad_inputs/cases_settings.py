@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from tests.bad_inputs.case import Case, Given, both, file, folder, nothing, removed, setting
+from tests.bad_inputs.case import Case, Given, both, file, folder, nothing, place, removed, replaced, setting
 
 PARAMS = "params.yaml"
 TRAIN = "train-fold 0"
@@ -16,6 +17,12 @@ def check(name: str, given: Given, refused: str) -> Case:
 
 def train(name: str, given: Given, refused: str) -> Case:
     return Case(name, given, run=TRAIN, base="trained", refused=refused)
+
+
+def table(positive: Callable[[int], bool]) -> Given:
+    """24 images of 12 patients with one label."""
+    rows = [f"{i:02d}.png,p{i // 2},{int(positive(i))}" for i in range(24)]
+    return file("{raw}/labels.csv", "\n".join(["image,patient,Edema", *rows]) + "\n")
 
 
 def bomb() -> str:
@@ -202,6 +209,65 @@ CASES = [
         "params.yaml: schedule.warmup_epochs = 2 leaves no step for the cosine: it must be below schedule.epochs = 2",
     ),
     check(
+        "a milestone after the last epoch",
+        setting("schedule.name", "step", **{"schedule.milestones": [1, 2]}),
+        "params.yaml: schedule.milestones = [1, 2]: 2 is never reached, schedule.epochs = 2 are numbered 0 to 1: lower it, take it out or raise schedule.epochs",
+    ),
+    check(
+        "smoothing that makes every target 1/2",
+        setting("loss.smoothing", 1.0),
+        "params.yaml: loss.smoothing = 1.0 is not allowed: it should be less than 1",
+    ),
+    Case(
+        "a setting that the others leave without effect",
+        setting("optimizer.momentum", 0.5),
+        run="check",
+        happens="named in a line; defaults and the preset's own values never are",
+        said=("does nothing: optimizer.momentum = 0.5 is not read: optimizer.name is adamw",),
+    ),
+    check(
+        "params.yaml with a merge conflict",
+        file(PARAMS, "preset: phantom\n<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> theirs\n"),
+        "params.yaml line 2: git left a merge conflict here (<<<<<<< HEAD): keep one side and take its marks out, or `git checkout --ours params.yaml` (or --theirs)",
+    ),
+    Case(
+        "outputs of a fold that split.folds does not have, before anything is trained",
+        lambda p: place(p, "data/models/fold_5").mkdir(parents=True),
+        run="scan, prepare, split-mis",
+        refused="data/models/fold_5 belongs to a fold that split.folds = [0, 1] does not have: run `couplet prune`, then `dvc repro`",
+    ),
+    Case(
+        "files that people named like a fold's",
+        both(
+            lambda p: place(p, "data/models/fold_0_backup").mkdir(parents=True),
+            lambda p: place(p, "metrics").mkdir(),
+            file("metrics/fold_notes.json", "{}"),
+        ),
+        run="prune",
+        happens="left alone",
+        said=("folds kept: 0, 1",),
+        same=True,
+    ),
+    Case(
+        "a batch larger than what one fold trains on",
+        setting("train.batch_size", 1000),
+        run="scan, prepare, split-mis",
+        refused="fold 0 trains on 10 images, fewer than train.batch_size = 1000: lower train.batch_size",
+    ),
+    Case(
+        "positives in one fold only",
+        table(lambda i: i < 2),
+        run="scan, prepare, split-mis",
+        refused="fold 0: no label has both positives and negatives among its 10 images, so no epoch of its training could be chosen: use fewer split.folds or bring more data",
+    ),
+    Case(
+        "a label without any positive",
+        replaced("{raw}/labels.csv", "0,1,1\n", "0,1,0\n"),
+        run="scan, prepare, split-mis",
+        happens="named when the folds are dealt; the others are trained",
+        said=("labels of one value only, which nothing can be learned of: Rare (no positive)",),
+    ),
+    check(
         "a data set that does not exist",
         setting("data.source", "nhi"),
         "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'csv' or 'coco'",
@@ -278,9 +344,14 @@ CASES = [
         setting("train.device", "cuda"),
         "train.device = 'cuda', but torch sees no GPU: set train.device to auto or cpu",
     ),
-    train(
+    check(
         "half precision on a CPU",
         setting("train.precision", "fp16"),
+        "params.yaml: train.precision = 'fp16' needs a GPU, and train.device is cpu: set train.precision to auto, bf16 or float32, or train.device to auto",
+    ),
+    train(
+        "half precision where there is no GPU",
+        setting("train.precision", "fp16", **{"train.device": "auto"}),
         "train.precision = 'fp16' needs a GPU: set it to auto, bf16 or float32",
     ),
     train(

@@ -195,3 +195,15 @@ def test_unknown_preset_names_the_nearest(project_root: Path, monkeypatch: pytes
         load_preset("papper")
     with pytest.raises(UserError, match=r"no preset '\.\./x'"):
         load_preset("../x")
+
+
+def test_a_merge_conflict_is_called_one_with_its_line(tmp_path: Path) -> None:
+    """Whatever its sides are: this one would be the preset's name and a second line of it."""
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "preset: paper\n<<<<<<< Updated upstream\nseed: 1\n=======\nseed: 2\n>>>>>>> Stashed changes\n"
+    )
+    with pytest.raises(
+        UserError, match=r"params\.yaml line 2: git left a merge conflict here \(<<<<<<< Updated"
+    ):
+        load_params(path)

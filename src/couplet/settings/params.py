@@ -26,7 +26,7 @@ from couplet.settings.schema.optimizer import OptimizerParams
 from couplet.settings.schema.plugins import PLUG_INS
 from couplet.settings.schema.refiner import RefinerParams
 from couplet.settings.schema.schedule import ScheduleParams
-from couplet.settings.schema.section import COUPLET, PAPER_1, Section
+from couplet.settings.schema.section import COUPLET, PAPER_1, Idle, Section
 from couplet.settings.schema.split import SplitParams
 from couplet.settings.schema.train import TrainParams
 from couplet.settings.yaml12 import read_settings
@@ -72,6 +72,19 @@ class Params(Section):
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dict with params.yaml's own keys (`lambda`, not `lambda_`), in the schema's order."""
         return self.model_dump(by_alias=True)
+
+    def idle(self) -> list[Idle]:
+        """What changes nothing under the other settings, section by section."""
+        sections = [
+            value for name in type(self).model_fields if isinstance(value := getattr(self, name), Section)
+        ]
+        found = [idle for section in sections for idle in section.idle()]
+        # The first epoch is the best at worst, and after the last one there is nothing left to stop.
+        patience, epochs = self.train.patience, self.schedule.epochs
+        if patience >= epochs - 1:
+            why = f"train.patience = {patience} never stops a training of schedule.epochs = {epochs}"
+            found.append(Idle(("train.patience",), why))
+        return found
 
 
 def load_params(path: str | Path = HERE.params) -> Params:

@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from couplet.project.errors import UserError
 from couplet.project.project import HERE, Project
 from couplet.settings.params import OPEN_MAPPINGS, Params, flatten, parse_params
@@ -17,6 +15,7 @@ from couplet.settings.schema.model import ModelParams
 from couplet.settings.schema.plugins import PLUG_INS
 from couplet.settings.schema.section import Section
 from couplet.settings.yaml12 import read_settings
+from couplet.settings.yaml_text import block, flow
 
 BASE = "base"  # the key of a preset that names the preset it starts from
 
@@ -116,7 +115,7 @@ def params_yaml(params: Params) -> str:
         if isinstance(value, Section):
             lines += ["", f"{name}:", *_section_lines(value, "  ")]
         else:
-            lines.append(f"{_entry(name, value)}  # {field.description}")
+            lines.append(f"{name}: {flow(value)}  # {field.description}")
     return "\n".join(lines) + "\n"
 
 
@@ -128,10 +127,9 @@ def _section_lines(section: Section, indent: str) -> list[str]:
         if plug_in and value:
             lines += [f"{indent}{key}:  {note}", *_section_lines(plug_in, indent + "  ")]
         elif isinstance(value, dict | list) and value:
-            block = yaml.safe_dump(value, sort_keys=False, default_flow_style=False, allow_unicode=True)
-            lines += [f"{indent}{key}:  {note}", *(f"{indent}  {line}" for line in block.splitlines())]
+            lines += [f"{indent}{key}:  {note}", *(f"{indent}  {line}" for line in block(value))]
         else:
-            lines.append(f"{indent}{_entry(key, value)}  {note}")
+            lines.append(f"{indent}{key}: {flow(value)}  {note}")
     return lines
 
 
@@ -140,11 +138,3 @@ def _plug_in(section: Section, name: str) -> Section | None:
     if isinstance(section, ModelParams) and name == "head_args":
         return section.head_settings
     return section.settings if isinstance(section, LossParams) and name == "args" else None
-
-
-def _entry(key: str, value: Any) -> str:
-    return (
-        yaml.safe_dump({key: value}, allow_unicode=True).strip().strip("{}")
-        if value != {}
-        else f"{key}: {{}}"
-    )

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from couplet.project.files import write_text
 from couplet.settings.params import Params, flatten
 from couplet.settings.schema.plugins import HEADS, LOSSES, PLUG_INS, PlugIns
 from couplet.settings.schema.section import Section
+from couplet.settings.yaml_text import flow
 
 PAGE = Path("docs/presets.md")
 BEGIN = "<!-- written by python -m couplet.settings.table: change the schema, then run it -->"
@@ -94,16 +93,8 @@ def _rows(schema: dict[str, Any], node: dict[str, Any] | None = None, prefix: st
             continue
         is_plug_in = key in defaults
         may_be = "see the table below" if is_plug_in else allowed(found)
-        default = _in_yaml(defaults[key] if is_plug_in else found["default"])
+        default = flow(defaults[key] if is_plug_in else found["default"])
         yield f"`{key}`", f"`{default}`", may_be, found["description"], found.get("source", "")
-
-
-def _in_yaml(value: Any) -> str:
-    return (
-        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
-        .removesuffix("\n")
-        .removesuffix("\n...")
-    )
 
 
 def _table(columns: Row, rows: list[Row]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import yaml
 
 from couplet.project.errors import UserError
+from couplet.project.files import refuse_conflict
 
 
 class _Yaml12Loader(yaml.SafeLoader):
@@ -72,10 +73,12 @@ def read_yaml(path: Path, loader: type[_Yaml12Loader] = _Yaml12Loader) -> dict[s
     """Read a YAML 1.2 file whose top level is a mapping.
 
     Raises:
-        UserError: the file is missing, is not YAML, has a key twice or is no mapping.
+        UserError: the file is missing, is not YAML, holds a merge conflict, has a key twice or is no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # a SafeLoader
+        text = path.read_text(encoding="utf-8")
+        refuse_conflict(path, text)
+        content = yaml.load(text, Loader=loader)  # a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{path} is not there: run this in the project's root folder") from None
     except UnicodeDecodeError:

@@ -5,15 +5,18 @@ What paper 2 leaves open follows ADD-GCN (Ye et al., ECCV 2020), whose lineage i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from couplet.settings.schema.section import PAPER_2, Fraction, Section
+from couplet.settings.schema.section import PAPER_2, Fraction, Idle, Section, not_read
 
 
 class Settings(Section):
     """Settings of both branches, of the attention module and of the static graph."""
+
+    READS_DROPOUT: ClassVar[bool] = False
+    """Whether the head reads model.dropout."""
 
     dim: int = Field(1024, ge=1, description="width D of a label's representation", json_schema_extra=PAPER_2)
     beta: Fraction = Field(
@@ -41,3 +44,21 @@ class Settings(Section):
     static_trainable: bool = Field(
         True, description="whether the static graph is trained", json_schema_extra=PAPER_2
     )
+
+    def idle(self) -> list[Idle]:
+        """Settings of a branch, or of a score, whose weight is 0."""
+        own = "model.head_args."
+        if self.omega == 1:
+            why = "the graphs have no weight, and none of their settings changes a logit"
+            return [Idle((f"{own}omega",), f"{own}omega = {self.omega}: {why}")]
+        unread = {
+            f"{own}omega is 0": ["pool"] if self.omega == 0 else [],
+            f"{own}beta is 0": ["share_dynamic"] if self.beta == 0 else [],
+            # A shared graph's BatchNorm sees the main branch too, whatever its weight.
+            f"{own}beta is 1": ["static_init", "static_trainable"]
+            if self.beta == 1 and not self.share_dynamic
+            else [],
+        }
+        return [
+            not_read(f"{own}{key}", getattr(self, key), why) for why, keys in unread.items() for key in keys
+        ]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, Fraction, Positive, Section
+from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, Fraction, Idle, Positive, Section, not_read
 
 
 class AugmentParams(Section):
@@ -48,3 +48,12 @@ class AugmentParams(Section):
                     f"augment.{low} = {getattr(self, low)} is above augment.{high} = {getattr(self, high)}"
                 )
         return self
+
+    def idle(self) -> list[Idle]:
+        """Bounds of a random resized crop where another crop, or none, is taken."""
+        if self.crop == "random_resized":
+            return []
+        bounds = ("scale_min", "scale_max", "ratio_min", "ratio_max")
+        return [
+            not_read(f"augment.{key}", getattr(self, key), f"augment.crop is {self.crop}") for key in bounds
+        ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from couplet.settings.schema.section import DIFFERS, PAPER_1, Section
+from couplet.settings.schema.section import DIFFERS, PAPER_1, Idle, Section, not_read
 
 
 class EmaParams(Section):
@@ -20,3 +20,10 @@ class EmaParams(Section):
         description="warmed up as min(decay, (1 + t) / (10 + t))",
         json_schema_extra=DIFFERS,
     )
+
+    def idle(self) -> list[Idle]:
+        """The decay of an average that is not taken, or that forgets everything."""
+        if not self.enabled:
+            return [not_read("ema.decay", self.decay, "ema.enabled is false")]
+        last = "the averaged weights are the last step's, as with ema.enabled: false"
+        return [] if self.decay else [Idle(("ema.decay",), f"ema.decay = {self.decay}: {last}")]

@@ -18,6 +18,6 @@ class InferenceParams(Section):
     batch_size: int = Field(
         48,
         ge=1,
-        description="images per step, also of validation while training",
+        description="images per step of prediction; validation while training takes train.batch_size",
         json_schema_extra=PAPER_1,
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from couplet.settings.schema.plugins import LOSSES
-from couplet.settings.schema.section import DIFFERS, PAPER_1, Fraction, Section
+from couplet.settings.schema.section import DIFFERS, PAPER_1, Section
 
 
 class LossParams(Section):
@@ -29,8 +29,9 @@ class LossParams(Section):
         description="batchmean: sum over labels, mean over images; it decides what lambda means",
         json_schema_extra=DIFFERS,
     )
-    smoothing: Fraction = Field(
-        0.0, description="label smoothing y (1 - eps) + eps / 2", json_schema_extra=PAPER_1
+    # At 1 every target would be 1/2, whatever the label.
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="label smoothing y (1 - eps) + eps / 2", json_schema_extra=PAPER_1
     )
 
     @field_validator("name", mode="before")

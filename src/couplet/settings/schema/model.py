@@ -7,7 +7,15 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from couplet.settings.schema.plugins import HEADS
-from couplet.settings.schema.section import BOTH_PAPERS, COUPLET, PAPER_1, PAPER_2, Section
+from couplet.settings.schema.section import (
+    BOTH_PAPERS,
+    COUPLET,
+    PAPER_1,
+    PAPER_2,
+    Idle,
+    Section,
+    not_read,
+)
 
 
 class ModelParams(Section):
@@ -64,3 +72,10 @@ class ModelParams(Section):
     def head_settings(self) -> Section:
         """`head_args` as the head's own class, for example couplet.settings.heads.db_dgcn.Settings."""
         return HEADS.settings(self.head).model_validate(self.head_args)
+
+    def idle(self) -> list[Idle]:
+        """The dropout of a head that has none, and what the head says of its own settings."""
+        settings = self.head_settings
+        reads_dropout = getattr(settings, "READS_DROPOUT", True)
+        dropout = not_read("model.dropout", self.dropout, f"model.head is {self.head}")
+        return [*([] if reads_dropout else [dropout]), *settings.idle()]

@@ -6,7 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, PAPER_2, NotNegative, Positive, Section
+from couplet.settings.schema.section import (
+    BOTH_PAPERS,
+    PAPER_1,
+    PAPER_2,
+    Idle,
+    NotNegative,
+    Positive,
+    Section,
+    not_read,
+)
 
 
 class OptimizerParams(Section):
@@ -26,3 +35,8 @@ class OptimizerParams(Section):
     max_grad_norm: Positive = Field(
         1.0, description="bound of the global gradient norm", json_schema_extra=PAPER_1
     )
+
+    def idle(self) -> list[Idle]:
+        """AdamW has betas of its own."""
+        reason = f"optimizer.name is {self.name}"
+        return [] if self.name == "sgd" else [not_read("optimizer.momentum", self.momentum, reason)]

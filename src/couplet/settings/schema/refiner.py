@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from couplet.settings.schema.section import PAPER_1, NotNegative, Section
+from couplet.settings.schema.section import PAPER_1, Idle, NotNegative, Section, not_read
 
 
 class RefinerParams(Section):
@@ -22,3 +22,13 @@ class RefinerParams(Section):
         description="weight of the sum of |A| off the diagonal",
         json_schema_extra=PAPER_1,
     )
+
+    def idle(self) -> list[Idle]:
+        """Settings of couplings that are switched off, or that a strength of 0 takes out of the logits."""
+        if not self.enabled:
+            values = {"alpha": self.alpha, "lambda": self.lambda_}
+            return [
+                not_read(f"refiner.{key}", value, "refiner.enabled is false") for key, value in values.items()
+            ]
+        none = "the couplings move no logit, as with refiner.enabled: false"
+        return [] if self.alpha else [Idle(("refiner.alpha",), f"refiner.alpha = {self.alpha}: {none}")]

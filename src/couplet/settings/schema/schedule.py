@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, PAPER_2, Positive, Section
+from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, PAPER_2, Idle, Positive, Section, not_read
 
 
 class ScheduleParams(Section):
@@ -40,4 +40,24 @@ class ScheduleParams(Section):
             )
         if self.milestones != sorted(set(self.milestones)) or any(m < 1 for m in self.milestones):
             raise ValueError(f"schedule.milestones must rise from 1 on, not {self.milestones}")
+        late = [milestone for milestone in self.milestones if milestone >= self.epochs]
+        if self.name == "step" and late:
+            raise ValueError(
+                f"schedule.milestones = {self.milestones}: {late[0]} is never reached, schedule.epochs = {self.epochs} "
+                f"are numbered 0 to {self.epochs - 1}: lower it, take it out or raise schedule.epochs"
+            )
         return self
+
+    def idle(self) -> list[Idle]:
+        """The other schedule's settings, and a rate that stays what it is."""
+        others = ("warmup_epochs",) if self.name == "step" else ("milestones", "factor")
+        found = [
+            not_read(f"schedule.{key}", getattr(self, key), f"schedule.name is {self.name}") for key in others
+        ]
+        flat = "the learning rate never falls"
+        if self.name == "step" and not self.milestones:
+            keys = ("schedule.name", "schedule.milestones")
+            found.append(Idle(keys, f"schedule.name = step without schedule.milestones: {flat}"))
+        elif self.name == "step" and self.factor == 1:
+            found.append(Idle(("schedule.factor",), f"schedule.factor = {self.factor}: {flat}"))
+        return found

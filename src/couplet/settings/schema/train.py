@@ -62,4 +62,9 @@ class TrainParams(Section):
                         f"train.{key} = {value!r} is not portable: set it to auto or {allowed}, or set "
                         "train.arithmetic to native"
                     )
+        if self.device == "cpu" and self.precision == "fp16":
+            raise ValueError(
+                "train.precision = 'fp16' needs a GPU, and train.device is cpu: set train.precision to auto, bf16 or "
+                "float32, or train.device to auto"
+            )
         return self
