@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from couplet.project.text_tables import keep_text_in_python
 from tests.support.projects import ROOT
+
+keep_text_in_python()  # as every command does: where pyarrow is installed the tests pass too
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,61 @@ def test_an_error_is_one_line_whatever_a_name_holds(capsys: pytest.CaptureFixtur
     complain("x" * 10**6 + ": the remedy")
     line = capsys.readouterr().err
     assert len(line) < 3000 and line.endswith(": the remedy\n")
+
+
+SPEAKER = """\
+import sys
+from pathlib import Path
+from couplet.project.console import complain, progress, say, stage
+from couplet.project.errors import UserError
+
+@stage
+def speak():
+    say("Pleuraerguß, 肺炎, 🫁, \\udce9")
+    list(progress(range(4), "décodage 肺"))
+    complain("fichier é肺\\udce9.png")
+    raise UserError("é肺")
+
+speak()
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"PYTHONIOENCODING": "latin-1"}, b"Pleuraergu\xdf, \\u80ba\\u708e, \\U0001fac1, \\udce9"),
+        ({"PYTHONIOENCODING": "ascii"}, b"Pleuraergu\\xdf, \\u80ba\\u708e, \\U0001fac1, \\udce9"),
+        (
+            {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+            b"Pleuraergu\\xdf, \\u80ba\\u708e, \\U0001fac1, \\udce9",
+        ),
+        ({"PYTHONIOENCODING": "utf-8"}, "Pleuraerguß, 肺炎, 🫁, \\udce9".encode()),
+    ],
+)
+def test_a_terminal_that_lacks_a_character_gets_its_number(variables: dict[str, str], line: bytes) -> None:
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LC_", "LANG"))}
+    result = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", SPEAKER.encode("ascii", "backslashreplace").decode()],
+        capture_output=True,
+        env=plain | variables,
+        check=False,
+    )
+    assert (result.returncode, b"Traceback" in result.stderr) == (1, False), result.stderr
+    assert result.stdout.split(b"\n")[0] == line
+    assert result.stdout.count(b"\n") == 5 and result.stderr.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("arguments", [["--help"], ["preset"], ["check", "--help"], ["chek"], []])
+def test_no_command_line_ends_in_a_traceback_for_want_of_a_character(
+    project_root: Path, encoding: str, arguments: list[str]
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "couplet", *arguments],
+        capture_output=True,
+        cwd=project_root,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert b"Traceback" not in result.stderr and result.returncode in (0, 2)
+    assert result.stdout or result.stderr

@@ -98,3 +98,16 @@ def test_git_and_dvc_do_not_see_a_half_written_file(project_root: Path) -> None:
     """metrics/ and data/predictions/folds/ are hashed as folders: a left-over would change what depends on them."""
     for name in (".gitignore", ".dvcignore"):
         assert ".*.tmp" in (project_root / name).read_text().splitlines()
+
+
+def test_a_merge_conflict_is_called_one_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.json"
+    path.write_text('{\n<<<<<<< HEAD\n  "n": 1\n=======\n  "n": 2\n>>>>>>> theirs\n}\n')
+    with pytest.raises(UserError) as caught:
+        read_json(path)
+    assert str(caught.value) == (
+        f"{path} line 2: git left a merge conflict here (<<<<<<< HEAD): keep one side and take its marks out, or "
+        f"`git checkout --ours {path}` (or --theirs)"
+    )
+    path.write_text('{"arrows": "<<<<<<< and so on"}')
+    assert read_json(path) == {"arrows": "<<<<<<< and so on"}

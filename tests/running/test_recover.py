@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from couplet.running.recover import recover
+from tests.support.errors import refused
 
 LOCK = """\
 schema: '2.0'
@@ -67,6 +69,87 @@ def test_a_whole_lock_is_left_alone(project: Path, capsys: pytest.CaptureFixture
     recover()
     assert not (project / "dvc.lock").exists()
     assert capsys.readouterr().out == "next: `dvc repro`\n" * 2
+
+
+CONFLICT = LOCK.replace(
+    "      md5: aaa.dir\n",
+    "<<<<<<< HEAD\n      md5: aaa.dir\n=======\n      md5: bbb.dir\n>>>>>>> theirs\n",
+)
+
+
+def test_a_conflict_in_the_lock_is_called_one_and_nothing_is_chosen(project: Path) -> None:
+    (project / "dvc.lock").write_text(CONFLICT)
+    assert refused(recover) == (
+        "dvc.lock line 8: git left a merge conflict here (<<<<<<< HEAD): keep one side and take its marks out, or "
+        "`git checkout --ours dvc.lock` (or --theirs), then run `dvc repro`"
+    )
+    assert (project / "dvc.lock").read_text() == CONFLICT
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml"])
+def test_so_is_one_in_what_dvc_reads_beside_the_lock(project: Path, name: str) -> None:
+    (project / name).write_text("seed: 1\n<<<<<<<\nx: 1\n=======\nx: 2\n>>>>>>>\n")
+    assert refused(recover).startswith(f"{name} line 2: git left a merge conflict here (<<<<<<<): keep")
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments], check=True)
+
+
+def test_a_lock_that_cannot_be_restored_is_kept_beside_its_place(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its stages are not in the last commit, or that commit's lock is cut too."""
+    half = LOCK.split("h: data")[0]
+    (project / "dvc.lock").write_text(half)
+    git("commit", "-qam", "a cut lock")
+    recover()
+    assert not (project / "dvc.lock").exists()
+    assert (project / "dvc.lock.damaged").read_text() == half
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "dvc.lock was half-written, and the last commit has no whole one: moved to dvc.lock.damaged"
+    )
+    (project / "dvc.lock").write_text("")
+    recover()
+    assert (project / "dvc.lock.damaged").read_text() == half
+    assert (project / "dvc.lock.damaged2").read_text() == ""
+
+
+@pytest.mark.parametrize("program", ["no git", "no repository"])
+def test_without_git_a_cut_lock_is_kept_too(
+    project: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zip download: git may not even be installed."""
+    shutil.rmtree(project / ".git")
+    if program == "no git":
+        monkeypatch.setenv("PATH", str(project))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
+    (project / "dvc.lock").write_text("stages: [")
+    recover()
+    assert (project / "dvc.lock.damaged").read_text() == "stages: ["
+
+
+def test_a_zip_download_is_told_what_dvc_wants(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    recover()
+    assert capsys.readouterr().out == "next: `dvc repro`\n"
+    shutil.rmtree(project / ".git")
+    recover()
+    assert capsys.readouterr().out == (
+        "this is no git checkout, and DVC will not start: run `git init && git add -A && git commit -m start`, or "
+        "`dvc config --local core.no_scm true` to do without experiments and comparisons; next: `dvc repro`\n"
+    )
+    (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    recover()
+    assert capsys.readouterr().out == "next: `dvc repro`\n"
+    # Below another repository DVC works with that one.
+    (project / ".dvc/config.local").unlink()
+    (project.parent / ".git").mkdir(exist_ok=True)
+    recover()
+    (project.parent / ".git").rmdir()
+    assert capsys.readouterr().out == "next: `dvc repro`\n"
 
 
 def entry(number: int) -> str:

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from couplet.project.errors import UserError
+from couplet.project.text_tables import keep_text_in_python
 
 T = TypeVar("T")
 # Faults of the machine that the user can mend: a full or read-only disk, a limit, missing rights, a broken device,
@@ -30,14 +31,20 @@ MACHINE_FAULTS = {
 
 def say(message: str) -> None:
     """Print plain lines at once, so that logs of killed runs are complete."""
-    print("\n".join(one_line(line) for line in message.split("\n")), flush=True)
+    _print("\n".join(one_line(line) for line in message.split("\n")), sys.stdout)
 
 
 def complain(message: str) -> None:
     """Print an error in one line on stderr; of a very long one (a value may be any size) both ends."""
     if len(message) > 3000:
         message = f"{message[:2000]} ... {message[-500:]}"
-    print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
+    _print(f"error: {one_line(message)}", sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    # A terminal may lack characters that a label or a file name has: it gets their numbers, and nothing is stopped.
+    encoding = stream.encoding or "utf-8"  # a stream in memory has none
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def one_line(text: str) -> str:
@@ -70,6 +77,7 @@ def stage(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
+        keep_text_in_python()
         try:
             return function(*args, **kwargs)
         except UserError as error:
@@ -87,7 +95,7 @@ def stage(function: Callable[..., Any]) -> Callable[..., Any]:
             complain(f"{error.strerror}{where}: mend that, then run `dvc repro` to go on from here")
             raise SystemExit(1) from None
         except KeyboardInterrupt:
-            print("interrupted: run `dvc repro` again to go on from here", file=sys.stderr, flush=True)
+            _print("interrupted: run `dvc repro` again to go on from here", sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None
 
     return run

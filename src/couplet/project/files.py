@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,14 +95,26 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def refuse_conflict(path: Path, text: str, then: str = "") -> None:
+    """Raise a UserError that names the first mark of a merge conflict in a text file, if there is one."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.match("<{7}( |$)", line):
+            raise UserError(
+                f"{path} line {number}: git left a merge conflict here ({line[:60]}): keep one side and take its marks "
+                f"out, or `git checkout --ours {path}` (or --theirs){then}"
+            )
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is not there or is not JSON.
+        UserError: the file is not there, is not JSON or holds a merge conflict.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        refuse_conflict(path, text)
+        return json.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path} is not there: run `dvc repro` (or `dvc checkout`) to make it") from None
     except (ValueError, RecursionError) as error:

@@ -43,6 +43,11 @@ class Project:
         return self.root / "data/inventory.json"
 
     @property
+    def weights_list(self) -> Path:
+        """The digest of each pretrained weights' file that models are trained from."""
+        return self.root / "data/weights.json"
+
+    @property
     def prepared(self) -> Path:
         """The packed store and its tables."""
         return self.root / "data/prepared"
@@ -56,6 +61,11 @@ class Project:
     def labels(self) -> Path:
         """Names of the labels, how images are stored, and counts of the data set's own rules."""
         return self.prepared / "labels.json"
+
+    @property
+    def shards(self) -> Path:
+        """The files that hold the images, with size and digest."""
+        return self.prepared / "shards.csv"
 
     @property
     def quarantine(self) -> Path:

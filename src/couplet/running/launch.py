@@ -7,12 +7,14 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
 
+OLDEST_PYTHON = (3, 11)
 # Libraries that ask the hub for weights must not send it statistics; they read this when they are imported.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
@@ -24,6 +26,11 @@ def prepare_process() -> None:
     torch and timm need to be imported. `guarded` turns the collector on again.
     """
     sys.excepthook = explain_missing_package
+    name_other_environment()
+    if sys.version_info < OLDEST_PYTHON:
+        has, needs = _dotted(sys.version_info[:2]), _dotted(OLDEST_PYTHON)
+        stop_or_go_on(f"{sys.executable} is Python {has}, not {needs} or newer")
+        raise SystemExit(1)
     gc.disable()
     from couplet.project.console import stage
     from couplet.running.arithmetic import fix_environment
@@ -100,6 +107,39 @@ def explain_missing_package(
     name = getattr(error, "name", None) or ""
     if not issubclass(kind, ModuleNotFoundError) or name.startswith("couplet"):
         return sys.__excepthook__(kind, error, traceback)
-    remedy = "run `make .venv`, then `source .venv/bin/activate`"
-    print(f"error: {name} is not installed for {sys.executable}: {remedy}", file=sys.stderr)
-    return None
+    return stop_or_go_on(f"{name} is not installed for {sys.executable}")
+
+
+def stop_or_go_on(reason: str) -> None:
+    """Where this Python cannot run a stage: start over with the checkout's own, and say so; else say what to do.
+
+    `.venv/bin/dvc repro` in a shell without the environment runs stages with whatever `python` is on the PATH.
+    """
+    own = _own_python()
+    if own is None:
+        print(f"error: {reason}: run `make .venv`, then `source .venv/bin/activate`", file=sys.stderr)
+        return
+    print(f"{reason}: going on with {own}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os.execv(own, [str(own), *sys.argv])
+
+
+def name_other_environment() -> None:
+    """Say that this Python is not that of the checkout's .venv: its versions may give other numbers."""
+    own = _own_python()
+    if own is not None:
+        remedy = "`source .venv/bin/activate` changes that"
+        print(f"note: running with {sys.executable}, not with {own}: {remedy}", file=sys.stderr, flush=True)
+
+
+def _own_python() -> Path | None:
+    """The Python of this checkout's .venv (of the main one's in an experiment), unless it is the one that runs."""
+    from couplet.project.project import HERE
+
+    environment = HERE.main_checkout / ".venv"
+    python = environment / "bin" / "python"
+    return python if os.access(python, os.X_OK) and not environment.samefile(sys.prefix) else None
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

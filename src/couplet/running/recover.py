@@ -9,44 +9,85 @@ from __future__ import annotations
 
 import json
 import subprocess
+from itertools import count
 from pathlib import Path
 
 import psutil
 import yaml
+from dvc.config import Config
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
 from couplet.project.console import say
-from couplet.project.files import write_bytes
+from couplet.project.files import refuse_conflict, write_bytes
 from couplet.project.project import HERE
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 
 
 def recover() -> None:
-    """Restore a broken dvc.lock from the last commit, and remove a broken or left-over rwlock."""
-    if HERE.dvc_lock.exists() and not _lock_is_whole():
-        committed = subprocess.run(
-            ["git", "show", f"HEAD:./{HERE.dvc_lock}"], capture_output=True, check=False
-        )
-        if committed.returncode == 0:
-            write_bytes(HERE.dvc_lock, committed.stdout)
+    """Restore a broken dvc.lock from the last commit, and remove a broken or left-over rwlock.
+
+    Where no commit has a whole lock, the broken one is kept beside its place: nobody's record is thrown away.
+
+    Raises:
+        UserError: a file that DVC reads holds a merge conflict, of which somebody has to choose a side.
+    """
+    for path in (HERE.dvc_lock, HERE.dvc_yaml, HERE.params):
+        if path.is_file():
+            refuse_conflict(
+                path, path.read_text(encoding="utf-8", errors="replace"), ", then run `dvc repro`"
+            )
+    if HERE.dvc_lock.exists() and not _is_whole(HERE.dvc_lock.read_bytes()):
+        committed = _committed_lock()
+        if committed is not None:
+            write_bytes(HERE.dvc_lock, committed)
             say(f"{HERE.dvc_lock} was half-written: restored as it was committed")
         else:
-            HERE.dvc_lock.unlink()
-            say(f"{HERE.dvc_lock} was half-written and was never committed: removed")
+            kept = _free_name()
+            HERE.dvc_lock.rename(kept)
+            say(f"{HERE.dvc_lock} was half-written, and the last commit has no whole one: moved to {kept}")
     if RWLOCK.exists() and not _rwlock_is_in_use():
         RWLOCK.unlink()
         say(f"{RWLOCK} was left behind by a DVC that is gone: removed")
-    say("next: `dvc repro`")
+    if not _dvc_finds_git():
+        say(
+            "this is no git checkout, and DVC will not start: run `git init && git add -A && git commit -m start`, or "
+            "`dvc config --local core.no_scm true` to do without experiments and comparisons; next: `dvc repro`"
+        )
+    else:
+        say("next: `dvc repro`")
 
 
-def _lock_is_whole() -> bool:
+def _dvc_finds_git() -> bool:
+    """Whether DVC has the git repository that it wants, here or above, or was told to do without."""
+    here = HERE.root.absolute()
+    if any((folder / ".git").exists() for folder in (here, *here.parents)):
+        return True
+    return bool(Config(str(here / ".dvc"))["core"].get("no_scm"))
+
+
+def _is_whole(lock: bytes) -> bool:
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(HERE.dvc_lock.read_text(encoding="utf-8")))
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(lock.decode("utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError, Invalid):
         return False
     return True
+
+
+def _committed_lock() -> bytes | None:
+    """The last commit's dvc.lock; None without git, without a commit, or where it is not whole there either."""
+    command = ["git", "show", f"HEAD:./{HERE.dvc_lock}"]
+    try:
+        found = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return found.stdout if found.returncode == 0 and _is_whole(found.stdout) else None
+
+
+def _free_name() -> Path:
+    names = (HERE.dvc_lock.with_name(f"{HERE.dvc_lock.name}.damaged{n if n > 1 else ''}") for n in count(1))
+    return next(path for path in names if not path.exists())
 
 
 def _rwlock_is_in_use() -> bool:
