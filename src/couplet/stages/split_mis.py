@@ -12,6 +12,7 @@ from couplet.project.project import Project
 from couplet.results.folds import write_folds
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.scores import SplitMetrics, write_split_metrics
+from couplet.running.stale import refuse_stale_folds
 from couplet.settings.params import load_params
 from couplet.settings.schema.split import SplitParams
 from couplet.splits.fallback import GROUPED, stratified_folds
@@ -21,15 +22,18 @@ from couplet.splits.quality import (
     label_pair_distribution_deviation,
     patients_in_two_folds,
 )
+from couplet.splits.usable import one_valued, refuse_untrainable
 
 
 def split_mis() -> None:
     """Write the fold of every image: a number, `test`, or `train` (never held out, with split.holdout)."""
     params = load_params()
+    refuse_stale_folds(params.split.folds)
     manifest = read_manifest(Project())
     groups = groups_to_keep_together(manifest, params.split)
     fold = choose_test_part(manifest, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
+    refuse_untrainable(manifest.truth, fold, params.split.folds, params.train.batch_size)
     metrics = split_metrics(fold, manifest, splitter)
     if params.split.group_by == "patient" and metrics.patients_in_two_folds:
         raise AssertionError(
@@ -46,6 +50,18 @@ def split_mis() -> None:
         + f" images; patients in two folds: {_or_unknown(metrics.patients_in_two_folds)}, "
         + f"in train and test: {_or_unknown(metrics.patients_in_train_and_test)}"
     )
+    say_what_is_idle(fold, manifest, params.split)
+
+
+def say_what_is_idle(fold: np.ndarray, manifest: Manifest, split: SplitParams) -> None:
+    """Say which labels nothing can be learned of, and that a chosen split.test_fraction is not used."""
+    idle = one_valued(manifest.truth[fold != "test"], manifest.labels)
+    if idle:
+        shown = ", ".join(idle[:5]) + (f" and {len(idle) - 5} more" if len(idle) > 5 else "")
+        say(f"labels of one value only, which nothing can be learned of: {shown}")
+    own = bool((manifest.table["part"] == "test").any())
+    if own and split.test_fraction != SplitParams.model_fields["test_fraction"].default:
+        say(f"split.test_fraction = {split.test_fraction} is not used: the data set has its own test part")
 
 
 def groups_to_keep_together(manifest: Manifest, split: SplitParams) -> np.ndarray:
