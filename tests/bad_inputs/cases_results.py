@@ -14,7 +14,10 @@ import torch
 from safetensors.torch import load, save
 
 from couplet.images.codec import encode, index_file
-from tests.bad_inputs.case import Case, Given, both, cut, file, place, removed, replaced, text
+from couplet.project.project import Project
+from couplet.results.model_record import trained_on
+from couplet.results.shard_list import StoredFile, write_shard_list
+from tests.bad_inputs.case import Case, Given, both, cut, file, place, removed, replaced, setting, text
 from tests.bad_inputs.cases_data_sets import changed
 from tests.support.in_process import InProcessProject
 
@@ -74,6 +77,10 @@ def jpegs(spoil: Given) -> Given:
         labels = place(project, LABELS)
         labels.write_text(labels.read_text().replace('"codec": "raw"', '"codec": "jpeg"'))
         spoil(project)
+        listed = [StoredFile(p.name, p.stat().st_size, "5" * 64) for p in labels.parent.glob("images-*")]
+        write_shard_list(labels.parent, listed)
+        data = trained_on(Project(project.folder))  # as if the models had been trained on it
+        both_configs(lambda c: c.update(data=data))(project)
 
     return change
 
@@ -359,8 +366,32 @@ CASES = [
     ),
     report(
         "folds of different data",
-        config(lambda c: c["data"].update({"data/prepared": "f" * 32 + ".dir"})),
-        "data/models/fold_1/config.json has other data than fold 0: data.data/prepared is '0123456789abcdef0123456789abcdef.dir', there 'ffffffffffffffffffffffffffffffff.dir'; folds of different runs cannot be mixed: run `dvc repro`",
+        both(
+            changed(CONFIG.replace("fold_0", "fold_1"), lambda c: c["data"].update({FOLDS: "1" * 32})),
+            config(lambda c: c["data"].update({FOLDS: "f" * 32})),
+        ),
+        "data/models/fold_1/config.json has other data than fold 0: data.data/splits/folds.csv is '11111111111111111111111111111111', there 'ffffffffffffffffffffffffffffffff'; folds of different runs cannot be mixed: run `dvc repro`",
+    ),
+    report(
+        "models of other folds than those that are here",
+        both_configs(lambda c: c["data"].update({FOLDS: "f" * 32})),
+        "data/models/fold_0 was trained on another folds.csv than data/splits/folds.csv: run `dvc repro`",
+    ),
+    evaluate(
+        "folds that were dealt anew after the model was trained",
+        replaced(FOLDS, "00.png,1\n01.png,1", "00.png,0\n01.png,0"),
+        "data/models/fold_0 was trained on another folds.csv than data/splits/folds.csv: run `dvc repro train_fold@0`",
+    ),
+    evaluate(
+        "a label that was turned round after the model was trained",
+        replaced(MANIFEST, ",40,40,0,3,1,", ",40,40,0,3,0,"),
+        "data/models/fold_0 was trained on another manifest.csv than data/prepared/manifest.csv: run `dvc repro train_fold@0`",
+    ),
+    Case(
+        "pretrained weights that `couplet scan` has not listed",
+        setting("model.pretrained", True, **{"model.backbone": "resnet10t.c3_in1k"}),
+        run="prepare",
+        refused="data/weights.json does not list the weights of resnet10t.c3_in1k, and model.pretrained is true: run `couplet scan`, or set model.pretrained=false",
     ),
     report(
         "folds of different code",

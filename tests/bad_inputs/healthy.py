@@ -68,18 +68,9 @@ def trained_project(folder: Path) -> InProcessProject:
 
 
 def finished(project: InProcessProject) -> InProcessProject:
-    """Run every stage, with a dvc.lock as DVC would have written it."""
-    for command in ("scan", "prepare", "split-mis"):
-        outcome = project.run(command)
-        assert outcome.code == 0, outcome
-    outs = [
-        {"path": "data/prepared", "md5": "0123456789abcdef0123456789abcdef.dir"},
-        {"path": "data/splits/folds.csv", "md5": "0123456789abcdef0123456789abcdef"},
-    ]
-    lock = {"schema": "2.0", "stages": {"prepare": {"outs": outs}}}
-    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    """Run every stage by hand, without DVC."""
     folds = [(command, fold) for command in ("train-fold", "evaluate-fold") for fold in ("0", "1")]
-    for arguments in (*folds, ("ensemble-predict",), ("report",)):
+    for arguments in (("scan",), ("prepare",), ("split-mis",), *folds, ("ensemble-predict",), ("report",)):
         outcome = project.run(*arguments)
         assert outcome.code == 0, outcome
     return project

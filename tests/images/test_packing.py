@@ -82,7 +82,7 @@ def test_unreadable_images_leave_their_shard_only(tmp_path: Path, raw: Path, ima
 
     done.link_into(tmp_path / "out")
     names = ["images-00000.npy", "images-00001.npy", "images-00002.npy"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*names, "shards.csv"]
     for shard, (name, count) in enumerate(zip(names, [3, 3, 2], strict=True)):
         array = np.load(tmp_path / "out" / name, allow_pickle=False)
         assert array.shape == (count, 1, SIZE, SIZE) and array.dtype == np.uint8
@@ -197,7 +197,7 @@ def test_a_jpeg_shard_holds_one_stream_per_readable_image_and_where_it_begins(
     assert outcomes == list(new_packing(raw, images, tmp_path / "raw_scratch", size=48).run())
     done.link_into(tmp_path / "out")
     names = [f"images-0000{i}{ending}" for i in range(3) for ending in (".index.npy", ".jpegs")]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*names, "shards.csv"]
     for shard, count in enumerate([3, 3, 2]):
         index = np.load(tmp_path / f"out/images-0000{shard}.index.npy", allow_pickle=False)
         content = (tmp_path / f"out/images-0000{shard}.jpegs").read_bytes()
@@ -211,6 +211,19 @@ def test_a_jpeg_shard_holds_one_stream_per_readable_image_and_where_it_begins(
                 assert (stored.format, stored.mode, stored.size) == ("JPEG", "L", (48, 48))
                 difference = np.asarray(stored) - decode(raw / image.path, 48, 1)[0][0].astype(int)
             assert np.abs(difference).mean() < 1.5  # noise, the worst there is for JPEG
+
+
+@CODECS
+def test_the_list_beside_the_shards_has_every_file_with_its_size_and_sha256(
+    tmp_path: Path, raw: Path, images: list[RawImage], codec: Codec
+) -> None:
+    done = new_packing(raw, images, tmp_path / "scratch", codec=codec)
+    list(done.run())
+    stored = finished_bytes(done, tmp_path / "out")
+    header, *rows = stored.pop("shards.csv").decode().splitlines()
+    assert header == "file,size,sha256"
+    expected = [f"{name},{len(data)},{hashlib.sha256(data).hexdigest()}" for name, data in stored.items()]
+    assert sorted(rows) == expected and len(rows) == (3 if codec == "raw" else 6)
 
 
 def test_a_shard_without_a_readable_image_is_empty(tmp_path: Path, raw: Path) -> None:
@@ -265,7 +278,8 @@ def test_two_shards_of_copies_stay_two(tmp_path: Path, raw: Path) -> None:
     copies = [raw_image(raw, f"{i}.png", content) for i in range(8)]
     done = new_packing(raw, copies, tmp_path / "scratch")
     assert [(o.shard, o.row) for o in done.run()] == [(i // 4, i % 4) for i in range(8)]
-    assert len(finished_bytes(done, tmp_path / "out")) == 2
+    stored = finished_bytes(done, tmp_path / "out")
+    assert list(stored) == ["images-00000.npy", "images-00001.npy", "shards.csv"]
 
 
 def test_shards_are_linked_and_copied_where_links_do_not_work(
@@ -292,7 +306,8 @@ def test_left_overs_of_other_runs_are_removed(tmp_path: Path, raw: Path, images:
     done.forget_others()
     files = list((tmp_path / "scratch").iterdir())
     assert len(files) == 6 and {path.suffix for path in files} == {".npy", ".json"}
-    assert len(finished_bytes(done, tmp_path / "out")) == 3
+    stored = finished_bytes(done, tmp_path / "out")
+    assert list(stored) == [f"images-0000{i}.npy" for i in range(3)] + ["shards.csv"]
 
 
 @pytest.mark.parametrize("pooled", [False, True])

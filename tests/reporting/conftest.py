@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from couplet.project.project import HERE
+from couplet.project.project import HERE, Project
 from couplet.results.manifest import write_manifest
-from couplet.results.model_record import ModelRecord, trained_params, write_model_record
+from couplet.results.model_record import ModelRecord, trained_on, trained_params, write_model_record
+from couplet.results.shard_list import StoredFile, write_shard_list
 from couplet.settings.params import parse_params
 from couplet.settings.presets import load_preset, params_yaml
 
@@ -42,7 +43,7 @@ def write_project(
     labels: list[str] | None = None,
     n_images: int = 240,
     folds: int = 3,
-    store_size: int = 24,
+    store_size: int = 72,
     test: bool = True,
     test_labelled: bool = True,
     changes: dict[str, Any] | None = None,
@@ -88,7 +89,9 @@ def write_project(
     (folder / HERE.prepared).mkdir(parents=True, exist_ok=True)
     write_manifest(folder / HERE.prepared, table, labels)
     images = _images(random, truth, store_size, channels)
-    np.save(folder / HERE.prepared / "images-00000.npy", images)
+    shard = folder / HERE.prepared / "images-00000.npy"
+    np.save(shard, images)
+    write_shard_list(folder / HERE.prepared, [StoredFile(shard.name, shard.stat().st_size, "5" * 64)])
     _json(
         folder / HERE.labels,
         {
@@ -155,10 +158,7 @@ def write_project(
                 "instruction_sets": "AVX512 with bf16",
             },
             "params": trained_params(params),
-            "data": {
-                "data/prepared": "0123456789abcdef.dir",
-                "data/splits/folds.csv": "fedcba9876543210",
-            },
+            "data": trained_on(Project(folder)),
             "code": "c0de" * 8,
             "weights": "none",
             "versions": {"torch": "2.15.0", "timm": "1.0.31"},
@@ -199,6 +199,18 @@ def write_project(
     if test and test_labelled:
         ensemble["test"] = _scores(truth[rows], mean, labels)
     _json(folder / HERE.ensemble_metrics, ensemble)
+
+
+def take_over_data(folder: Path) -> None:
+    """Make the models' records name the tables as they are now, as if they had been trained on them."""
+    for path in (folder / HERE.models).glob("fold_*/config.json"):
+        _json(path, json.loads(path.read_text()) | {"data": trained_on(Project(folder))})
+
+
+@pytest.fixture
+def trained_on_this() -> Callable[[Path], None]:
+    """`take_over_data`, for a test that has changed a table of its project."""
+    return take_over_data
 
 
 def couplings(fold: int, n_labels: int) -> np.ndarray:

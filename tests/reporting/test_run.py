@@ -10,8 +10,13 @@ import pandas as pd
 import pytest
 
 from couplet.project.errors import UserError
+from couplet.project.project import HERE
 from couplet.reporting.headline import facts
+from couplet.results.model_record import read_model_record
+from couplet.results.refusals import refuse_other_inputs
 from couplet.results.run import read_run
+from couplet.results.weights import list_weights
+from couplet.settings.params import load_params
 
 
 def change_config(project: Path, fold: int, change: Callable[[dict[str, Any]], None]) -> None:
@@ -45,11 +50,15 @@ def test_a_run_is_read_as_it_was_written(project: Callable[..., Path]) -> None:
     assert list(run.patients[:4]) == ["0", "0", "0", "1"]
 
 
-def test_an_image_without_patient_stands_for_itself(project: Callable[..., Path]) -> None:
-    path = project() / "data/prepared/manifest.csv"
+def test_an_image_without_patient_stands_for_itself(
+    project: Callable[..., Path], trained_on_this: Callable[[Path], None]
+) -> None:
+    folder = project()
+    path = folder / "data/prepared/manifest.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[1, "patient_id"] = ""
     table.to_csv(path, index=False)
+    trained_on_this(folder)
     assert list(read_run().patients[:3]) == ["0", table["image_id"][1], "0"]
 
 
@@ -113,6 +122,72 @@ def test_settings_changed_after_training_are_refused(project: Callable[..., Path
     path = project() / "params.yaml"
     path.write_text(path.read_text().replace("enabled: true  # false is the ablation", "enabled: false  #"))
     with pytest.raises(UserError, match=r"refiner.enabled is False, but the models were trained with True"):
+        read_run()
+
+
+def all_configs(project: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    for fold in range(3):
+        change_config(project, fold, change)
+
+
+def test_models_of_other_tables_are_refused_although_the_folds_agree(project: Callable[..., Path]) -> None:
+    """Somebody dealt the folds anew and trained nothing: two patients changed places."""
+    path = project() / "data/splits/folds.csv"
+    table = pd.read_csv(path, dtype=str)
+    images = table.index[:6]  # of patients 0 and 1
+    table.loc[images, "fold"] = "2"
+    table.to_csv(path, index=False)
+    with pytest.raises(UserError) as caught:
+        refuse_other_inputs(load_params(), read_model_record(HERE.model(0)))
+    assert str(caught.value) == (
+        "data/models/fold_0 was trained on another folds.csv than data/splits/folds.csv: run `dvc repro`"
+    )
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "labels.json", "shards.csv"])
+def test_models_of_another_store_are_refused(project: Callable[..., Path], name: str) -> None:
+    path = project() / "data/prepared" / name
+    path.write_text(
+        path.read_text().replace("\n", "\n\n", 1) if name == "labels.json" else path.read_text() + "\n"
+    )
+    with pytest.raises(
+        UserError, match=f"fold_0 was trained on another {name} than data/prepared/{name}: run"
+    ):
+        read_run()
+
+
+def test_a_store_whose_files_are_not_those_of_its_list_is_refused(project: Callable[..., Path]) -> None:
+    path = project() / "data/prepared/images-00000.npy"
+    path.write_bytes(path.read_bytes() + b"x")
+    size = path.stat().st_size
+    with pytest.raises(
+        UserError, match=f"images-00000.npy has {size} bytes, not {size - 1} as shards.csv says"
+    ):
+        read_run()
+
+
+def test_settings_of_the_store_that_is_here_are_compared(project: Callable[..., Path]) -> None:
+    """The models do not record them: they are part of the data."""
+    path = project() / "params.yaml"
+    path.write_text(path.read_text().replace("store_size: 72", "store_size: 80"))
+    with pytest.raises(
+        UserError, match=r"params.yaml: image.store_size is 80, but data/prepared was made with 72"
+    ):
+        read_run()
+
+
+def test_models_of_other_pretrained_weights_are_refused(project: Callable[..., Path]) -> None:
+    tag = "seresnext101_32x4d.gluon_in1k"
+    folder = project(changes={"model.pretrained": True, "model.backbone": tag})
+    all_configs(folder, lambda config: config.update(weights="a" * 64))
+    list_weights({tag: "a" * 64})
+    assert read_run().folds[0].record.weights == "a" * 64
+    list_weights({tag: "b" * 64})
+    message = (
+        r"fold_0 started from weights with the sha256 aaaaaaaaaaaa..., not those of seresnext101_32x4d.gluon_in1k "
+        r"that data/weights.json lists: run `dvc repro`"
+    )
+    with pytest.raises(UserError, match=message):
         read_run()
 
 

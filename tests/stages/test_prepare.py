@@ -18,13 +18,14 @@ from couplet.datasets.grand_xray_slam import LABELS
 from couplet.datasets.inventory import scan_source
 from couplet.images import packing
 from couplet.images.decode import decode
+from couplet.images.packing import RawImage
 from couplet.images.store import ImageStore
 from couplet.project.errors import UserError
 from couplet.project.files import write_text
 from couplet.project.project import HERE
 from couplet.results.manifest import read_manifest
 from couplet.settings.presets import params_yaml
-from couplet.stages.prepare import prepare
+from couplet.stages.prepare import identical_files, prepare
 from tests.support.errors import refused
 from tests.support.params import params_with
 
@@ -47,6 +48,7 @@ def write_settings(**changes: Any) -> None:
         "data.max_unreadable": 0.2,
         "image.size": 32,
         "image.store_size": 36,
+        "model.pretrained": False,
     }
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     write_text(HERE.params, params_yaml(params_with(small | dotted)))
@@ -80,7 +82,16 @@ def outputs() -> dict[str, bytes]:
 
 def test_everything_that_the_next_stages_read(project: Path) -> None:
     prepare()
-    names = ["images-00000.npy", "labels.json", "manifest.csv", "quarantine.csv", "submission_rows.csv"]
+    names = [
+        *(
+            "images-00000.npy",
+            "labels.json",
+            "manifest.csv",
+            "quarantine.csv",
+            "shards.csv",
+            "submission_rows.csv",
+        ),
+    ]
     assert list(outputs()) == names
     assert not HERE.prepared.with_name("prepared.unfinished").exists()
 
@@ -149,7 +160,7 @@ def test_a_colour_store(project: Path) -> None:
 
 JPEG_NAMES = [
     *("images-00000.index.npy", "images-00000.jpegs"),
-    *("labels.json", "manifest.csv", "quarantine.csv", "submission_rows.csv"),
+    *("labels.json", "manifest.csv", "quarantine.csv", "shards.csv", "submission_rows.csv"),
 ]
 
 
@@ -406,6 +417,86 @@ def test_a_data_set_without_a_submission_of_its_own_lists_its_test_images(
     assert lines[1].endswith(",0,0,1,") and lines[4].endswith(",0,3,0,1")
 
 
+def csv_data_set(rows: list[str], **settings: Any) -> Path:
+    """labels.csv as given, with a picture of its own for each image; not scanned yet."""
+    raw = HERE.raw("csv")
+    for i, row in enumerate(rows[1:]):
+        draw(raw / "images" / row.split(",")[0], i)
+    write_text(raw / "labels.csv", "\n".join(rows) + "\n")
+    write_settings(data__source="csv", **settings)
+    return raw
+
+
+def test_a_test_row_that_is_blank_in_every_label_is_hidden_whatever_the_policy(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        "image,patient,part,A,B",
+        "0.jpg,p,train,1,0",
+        "1.jpg,q,train,,",
+        "2.jpg,r,test,,",
+        "3.jpg,s,test,1,",
+    ]
+    csv_data_set(rows, data__unmentioned="zeros")
+    scan_source("csv")
+    prepare()
+    np.testing.assert_array_equal(read_manifest().truth, [[1, 0], [0, 0], [np.nan, np.nan], [1, 0]])
+    assert "csv: 4 images, 2 labels, test images without labels: 1\n" in capsys.readouterr().out
+    about = json.loads(HERE.labels.read_text())
+    assert about["notes"] == {"test_images_without_labels": 1} and about["test_labelled"] is True
+
+
+def test_files_that_are_the_same_are_counted_and_said(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["image,patient,part,A", "0.jpg,p0,train,0", "1.jpg,p1,train,1", "2.jpg,p2,test,1", "3.jpg,p3,test,0",
+            "4.jpg,p1,train,1", "5.jpg,p5,train,0"]  # fmt: skip
+    raw = csv_data_set(rows)
+    for copy, original in (("2", "0"), ("4", "1"), ("5", "0")):
+        shutil.copy(raw / f"images/{original}.jpg", raw / f"images/{copy}.jpg")
+    scan_source("csv")
+    prepare()
+    assert (
+        "warning: 5 images are only 2 pictures: the files are identical (first: images/0.jpg and images/2.jpg); of "
+        "different patients: 1 picture, in train and in test: 1 picture\n"
+    ) in capsys.readouterr().out
+    assert json.loads(HERE.labels.read_text())["notes"] == {
+        "images_with_identical_files": 5,
+        "identical_files_of_different_patients": 1,
+        "identical_files_in_train_and_test": 1,
+    }
+    assert len(read_manifest().ids) == 6 and "picture" not in read_manifest().table
+
+
+def test_empty_files_are_not_the_same_picture() -> None:
+    table = pd.DataFrame({"path": ["a", "b", "c"], "patient_id": ["p", "q", "r"], "part": "train"})
+    files = [RawImage(name, md5="d41d8cd98f00b204e9800998ecf8427e", size=0) for name in "ab"]
+    assert identical_files(table, [*files, RawImage("c", md5="0", size=5)]) == {}
+
+
+def test_labels_that_have_one_value_are_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        "image,patient,part,A,B,C,D",
+        "0.jpg,p0,train,1,1,0,-1",
+        "1.jpg,p1,train,0,,0,",
+        "2.jpg,p2,test,0,0,1,1",
+    ]
+    csv_data_set(rows)
+    scan_source("csv")
+    prepare()
+    said = (
+        "warning: labels with one value among the training images, from which nothing is learnt: "
+        "B (1), C (0), D (unknown)\n"
+    )
+    assert said in capsys.readouterr().out
+    write_settings(data__source="csv", data__unmentioned="zeros", data__uncertain="ones")
+    prepare()
+    assert (
+        "warning: labels with one value among the training images, from which nothing is learnt: C (0)\n"
+        in capsys.readouterr().out
+    )
+
+
 def test_the_real_x_rays(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for variable in ("COUPLET_DATA_ROOT", "COUPLET_SCRATCH"):
@@ -448,6 +539,8 @@ def test_odd_real_files_all_go_through(covid: Path, capsys: pytest.CaptureFixtur
     prepare()
     assert (
         "labels.csv: columns that are not read: offset, finding, license\n"
+        "warning: labels with one value among the training images, from which nothing is learnt: SARS (0), "
+        "Varicella (0), Streptococcus (0), Mycoplasma (0), E.Coli (0), Chlamydophila (0), Lipoid Pneumonia (0)\n"
         "csv: 53 images, 18 labels, repeated rows: 5\n"
     ) in capsys.readouterr().out
     labels = json.loads(HERE.labels.read_text())

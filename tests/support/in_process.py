@@ -24,6 +24,7 @@ from tests.support.params import change_params
 OUTPUTS = (
     "params.yaml",
     "data/inventory.json",
+    "data/weights.json",
     "data/prepared",
     "data/prepared.unfinished",
     "data/splits",

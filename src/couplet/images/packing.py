@@ -25,6 +25,7 @@ from couplet.images.writing import Encoded, NewShard, Size
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.manifest import SHARD_STRIDE
+from couplet.results.shard_list import write_shard_list
 from couplet.settings.schema.image import Codec
 
 SHARD_SIZE = SHARD_STRIDE
@@ -95,10 +96,10 @@ class Packing:
                         row += 1
 
     def link_into(self, folder: Path) -> None:
-        """Give the finished shards their names in `folder`, as hard links where the file system allows it."""
+        """Give the finished shards their names in `folder`, as hard links where possible, and list them there."""
         folder.mkdir(parents=True, exist_ok=True)
-        for index, shard in enumerate(self._shards):
-            shard.link_into(folder, index)
+        stored = [file for index, shard in enumerate(self._shards) for file in shard.link_into(folder, index)]
+        write_shard_list(folder, stored)
 
     def forget_others(self) -> None:
         """Remove from scratch what earlier runs on other files left there."""

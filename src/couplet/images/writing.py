@@ -12,6 +12,7 @@ from pathlib import Path
 from couplet.images.codec import FILES, array_header, index_file, shard_name
 from couplet.project.errors import UserError
 from couplet.project.files import naming, read_json, write_bytes, write_json
+from couplet.results.shard_list import StoredFile
 from couplet.settings.schema.image import Codec
 
 Size = tuple[int, int]
@@ -75,14 +76,18 @@ class NewShard:
             write_bytes(path, index_file(offsets))
         write_json(self.record, {"sha256": [_sha256(path) for path in self.files], "images": results})
 
-    def link_into(self, folder: Path, number: int) -> None:
-        """Give the files their names in `folder`, as hard links where the file system allows it."""
-        for file, ending in zip(self.files, FILES[self.codec], strict=True):
+    def link_into(self, folder: Path, number: int) -> list[StoredFile]:
+        """Give the files their names in `folder`, as hard links where the file system allows it; say what they are."""
+        digests = read_json(self.record)["sha256"]
+        stored = []
+        for file, ending, sha256 in zip(self.files, FILES[self.codec], digests, strict=True):
             target = folder / shard_name(number, ending)
             try:
                 target.hardlink_to(file)
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(file, target)
+            stored.append(StoredFile(target.name, target.stat().st_size, sha256))
+        return stored
 
     def _header(self, n: int, shape: tuple[int, int, int]) -> bytes:
         return array_header(n, shape) if self.codec == "raw" else b""

@@ -24,11 +24,14 @@ def predict_probabilities(
     tta: bool,
     precision: str,
     description: str = "predict",
+    size_setting: str = "inference.batch_size",
 ) -> np.ndarray:
     """Probabilities (N, L) float32 of the images at `positions` in the store.
 
     With `tta` an image and its mirror image are each refined and put through the sigmoid, and the two
     PROBABILITIES are averaged (paper 1, "Evaluation"), not the logits. NaN where a logit is not finite.
+    `size_setting` is the setting that `batch_size` comes from: what to lower if a GPU is too small. Another
+    `batch_size` changes the last digits, on a CPU by 2e-7 at most.
     """
     predictor.eval()
     device = next(predictor.parameters()).device
@@ -36,7 +39,7 @@ def predict_probabilities(
     steps = -(-len(positions) // batch_size)
     chunks = []
     batches = progress(image_batches(store, positions, batch_size, device), description, steps)
-    with explained_out_of_memory("inference.batch_size"):
+    with explained_out_of_memory(size_setting):
         for stored in batches:
             images = evaluation_view(stored, size, mean, std).contiguous(memory_format=torch.channels_last)
             with autocast(device, precision):

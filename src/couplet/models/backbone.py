@@ -92,6 +92,15 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
     return Backbone(network, num_features, channels_last, digest)
 
 
+def pretrained_digest(model: ModelParams, weights_folder: Path) -> str:
+    """SHA-256 of the weights' file that `create_backbone` would load for `model`; it is downloaded if it must be.
+
+    Raises:
+        UserError: an unknown name or tag, weights that are missing, or a file that is not safetensors.
+    """
+    return _pretrained_tensors(model.backbone, _published_config(model), weights_folder)[1]
+
+
 def normalisation(backbone: Backbone) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation per colour channel, in [0, 1] units, that the backbone's weights expect."""
     config = resolve_data_config({}, model=backbone.network)

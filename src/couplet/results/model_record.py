@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
+from couplet.project.errors import UserError
 from couplet.project.files import read_record, write_json
+from couplet.project.project import HERE, Project
+from couplet.results.shard_list import refuse_other_shards
 from couplet.settings.params import Params
 
 NAME = "config.json"
+# By section: settings that a trained fold does not follow from itself. How images are stored is part of the data
+# (labels.json), and how often a checkpoint is written changes no result.
+NOT_TRAINED_WITH = {"image": ("store_size", "channels", "codec"), "train": ("checkpoint_minutes",)}
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,8 @@ class ModelRecord:
         epochs_run, steps, skipped_batches: how the training went; steps are updates that were done.
         n_parameters: of backbone, head and refiner.
         device, precision, arithmetic: what it was computed on and in (`models/device.py`).
-        params: the sections of params.yaml that a trained fold depends on.
-        data: path to md5 of what it was trained on.
+        params: the settings that a trained fold follows from (`trained_params`).
+        data: path to md5 of the tables that it was trained on, as they were on the disk (`trained_on`).
         code: digest of the code.
         weights: SHA-256 of the pretrained weights' file, or "none".
         versions: of the libraries that decide digits.
@@ -50,7 +57,11 @@ class ModelRecord:
 
 
 def trained_params(params: Params) -> dict[str, object]:
-    """The sections of params.yaml that a trained fold depends on."""
+    """The settings that a trained fold follows from, by section: exactly those that DVC invalidates it on.
+
+    Any other in the record would be that of whoever trained first: DVC takes the fold, record and all, from its run
+    cache whenever settings, data and code are the same, and a remedy "run `dvc repro`" could never end.
+    """
     sections = (
         "seed",
         "image",
@@ -64,7 +75,47 @@ def trained_params(params: Params) -> dict[str, object]:
         "augment",
     )
     content = params.as_dict()
-    return {section: content[section] for section in sections}
+    trained = {section: content[section] for section in sections}
+    for section, keys in NOT_TRAINED_WITH.items():
+        trained[section] = {key: value for key, value in content[section].items() if key not in keys}
+    return trained
+
+
+def trained_on(project: Project = HERE) -> dict[str, str]:
+    """Path to md5 of what a fold is trained on: manifest, labels, the list of the store's files, and folds.
+
+    The files themselves are hashed, whatever dvc.lock says of them. Of the images, the list's digests count and
+    their files' sizes are compared with it.
+
+    Raises:
+        UserError: a file is missing, or the store's files are not those of its list.
+    """
+    refuse_other_shards(project)
+    tables = (project.manifest, project.labels, project.shards, project.folds)
+    return {path.relative_to(project.root).as_posix(): _md5(path) for path in tables}
+
+
+def refuse_other_data(record: ModelRecord, project: Project, remedy: str) -> None:
+    """Raise UserError if a fold's model was trained on other tables or images than those that are here.
+
+    Args:
+        record: of the model.
+        project: where the data is.
+        remedy: what to run instead, at the end of the error.
+    """
+    for path, md5 in trained_on(project).items():
+        if record.data.get(path) != md5:
+            raise UserError(
+                f"{project.model(record.fold)} was trained on another {Path(path).name} than {project.root / path}: "
+                f"run `{remedy}`"
+            )
+
+
+def _md5(path: Path) -> str:
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: run `dvc repro` (or `dvc checkout`) to make it") from None
 
 
 def write_model_record(folder: Path, record: ModelRecord) -> None:

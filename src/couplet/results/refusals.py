@@ -8,8 +8,10 @@ import numpy as np
 
 from couplet.evaluation.metrics import macro_auc
 from couplet.project.errors import UserError
+from couplet.project.files import read_record
 from couplet.project.project import HERE, Project
-from couplet.results.model_record import ModelRecord
+from couplet.results.model_record import ModelRecord, refuse_other_data
+from couplet.results.weights import read_weights_list
 from couplet.settings.params import Params, flatten
 
 if TYPE_CHECKING:
@@ -42,6 +44,30 @@ def refuse_other_params(params: Params, record: ModelRecord, project: Project = 
                 f"{project.params}: {key} is {now[key]!r}, but the models were trained with {value!r}: "
                 "run `dvc repro`, or restore params.yaml"
             )
+
+
+def refuse_other_inputs(params: Params, record: ModelRecord, project: Project = HERE) -> None:
+    """Raise UserError if the store, the tables or the weights' list are others than the models were trained with.
+
+    Args:
+        params: the settings now.
+        record: of one fold; `refuse_mixed_folds` has found that the others share its data and weights.
+        project: where all of it is.
+    """
+    stored = read_record(project.labels, image=dict)["image"]
+    for key, value in params.as_dict()["image"].items():
+        if key in stored and stored[key] != value:
+            raise UserError(
+                f"{project.params}: image.{key} is {value!r}, but {project.prepared} was made with {stored[key]!r}: "
+                "run `dvc repro`, or restore params.yaml"
+            )
+    refuse_other_data(record, project, "dvc repro")
+    listed = read_weights_list(project).get(params.model.backbone)
+    if params.model.pretrained and record.weights != listed:
+        raise UserError(
+            f"{project.model(record.fold)} started from weights with the sha256 {record.weights[:12]}..., not those "
+            f"of {params.model.backbone} that {project.weights_list} lists: run `dvc repro`"
+        )
 
 
 def refuse_other_metrics(run: Run) -> None:

@@ -16,7 +16,12 @@ from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.model_record import ModelRecord, read_model_record
 from couplet.results.predictions import gather_folds, read_predictions
-from couplet.results.refusals import refuse_mixed_folds, refuse_other_metrics, refuse_other_params
+from couplet.results.refusals import (
+    refuse_mixed_folds,
+    refuse_other_inputs,
+    refuse_other_metrics,
+    refuse_other_params,
+)
 from couplet.results.scores import (
     Scores,
     SplitMetrics,
@@ -110,8 +115,8 @@ def read_run(project: Project = HERE) -> Run:
 
     Raises:
         UserError: a file is missing or does not fit the others; a fold is left over from another run; the
-            folds' records differ in settings, data, code or labels; params.yaml is not what the folds were
-            trained with; the metrics are not of these predictions.
+            folds' records differ in settings, data, code or labels; params.yaml, the tables, the store or the
+            weights' list are not what the folds were trained with; the metrics are not of these predictions.
     """
     params = load_params(project.params)
     refuse_stale_folds(params.split.folds, project)
@@ -120,6 +125,7 @@ def read_run(project: Project = HERE) -> Run:
     folds = [_read_fold(fold, manifest, fold_of) for fold in params.split.folds]
     refuse_mixed_folds({fold.fold: fold.record for fold in folds}, project)
     refuse_other_params(params, folds[0].record, project)
+    refuse_other_inputs(params, folds[0].record, project)
     oof_rows, oof_probabilities = gather_folds((fold.rows, fold.probabilities) for fold in folds)
     test_rows = np.flatnonzero(fold_of == "test")
     files = [project.test_predictions(fold) for fold in params.split.folds]

@@ -12,7 +12,7 @@ from couplet.running.arithmetic import lacks_avx2, processor
 from couplet.settings.params import Params, load_params
 
 RESULTS = ("metrics", "plots")  # what git has of a run
-INPUTS = ("params.yaml", "data/inventory.json", "dvc.yaml", "stages", "src", "presets")
+INPUTS = ("params.yaml", "data/inventory.json", "data/weights.json", "dvc.yaml", "stages", "src", "presets")
 # What decides the digits of metrics and the bytes of figures.
 NUMERIC = ("torch", "timm", "numpy", "pandas", "scikit-learn", "pillow", "matplotlib")
 CONSTRAINTS = Path("constraints.txt")

@@ -1,4 +1,8 @@
-"""What a stage's result follows from: exactly what DVC invalidates the stage on, read from dvc.yaml and dvc.lock."""
+"""What a stage's result follows from: settings and code as dvc.yaml lists them, data as it lies on the disk.
+
+dvc.lock is not asked. It says what the stages before wrote when DVC last ran them; `dvc repro -s` and a stage that is
+run by hand check nothing of that, and the files may be others since.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,7 @@ import functools
 import hashlib
 import json
 import re
-import secrets
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from couplet.project.project import HERE, Project
 from couplet.settings.params import Params, flatten, load_params
 from couplet.settings.yaml12 import read_yaml
 
-UNKNOWN = "unknown "
-LOCK_LOOKS, LOCK_REST = 20, 0.3  # seconds; three times what DVC takes to write the file
+TABLES = (".csv", ".json")  # what is hashed of a folder of data: its shards and weights are large
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,11 @@ class Provenance:
         content = {"params": self.params, "data": self.data, "code": self.code, **more}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
-    def differs_from(self, other: Provenance) -> bool:
-        """Whether anything known of the two differs. Unknown data is new each time one looks, not changed."""
 
-        def known(data: dict[str, str]) -> dict[str, str]:
-            return {path: md5 for path, md5 in data.items() if not md5.startswith(UNKNOWN)}
-
-        return (self.params, self.code, known(self.data)) != (other.params, other.code, known(other.data))
-
-
-def stage_provenance(stage: str, params: Params, project: Project = HERE) -> Provenance:
-    """Read from dvc.yaml and dvc.lock what DVC invalidates `stage` on.
-
-    A stage that is run by hand, without the lock's entries for its data, gets a random entry instead: its work is
-    then never mistaken for that of a run on known data.
-    """
+def stage_provenance(stage: str, params: Params, data: dict[str, str], project: Project = HERE) -> Provenance:
+    """The settings and the code that dvc.yaml lists for `stage`, and the digests of its `data`."""
     declared = _declared(stage, params, project)
-    recorded = _recorded_outputs(project)
-    data = {path: recorded.get(path) or f"{UNKNOWN}{secrets.token_hex(8)}" for path in _data(declared)}
-    return Provenance(_settings(declared, params, project), data, _code(declared, project))
+    return Provenance(_settings(declared, params), data, _code(declared, project))
 
 
 def _declared(stage: str, params: Params, project: Project) -> dict[str, Any]:
@@ -70,7 +56,7 @@ def _declared(stage: str, params: Params, project: Project) -> dict[str, Any]:
     return content
 
 
-def _settings(declared: dict[str, Any], params: Params, project: Project) -> dict[str, Any]:
+def _settings(declared: dict[str, Any], params: Params) -> dict[str, Any]:
     """The settings that a stage tracks, by their dotted names."""
     tracked = declared.get("params", [])
     wanted = [name for name in tracked if isinstance(name, str)]
@@ -82,10 +68,6 @@ def _settings(declared: dict[str, Any], params: Params, project: Project) -> dic
     }
 
 
-def _data(declared: dict[str, Any]) -> list[str]:
-    return [path for path in declared["deps"] if path.startswith("data/")]
-
-
 def _code(declared: dict[str, Any], project: Project) -> str:
     """One digest of everything else that a stage depends on."""
     code = hashlib.sha256()
@@ -95,6 +77,27 @@ def _code(declared: dict[str, Any], project: Project) -> str:
                 name = path.relative_to(project.root).as_posix()
                 code.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
     return code.hexdigest()[:20]
+
+
+def _code_files(path: Path) -> list[Path]:
+    """The files that DVC hashes of a dependency: what .dvcignore leaves out must not make two runs differ."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(
+            f"{HERE.dvc_yaml} names {path} as a dependency, but it is not there: restore it from git"
+        )
+    return sorted(p for p in path.rglob("*") if p.is_file() and not _ignored(p.relative_to(path)))
+
+
+def _ignored(path: Path) -> bool:
+    hidden_temporary = path.name.startswith(".") and path.suffix == ".tmp"
+    return (
+        "__pycache__" in path.parts or path.suffix == ".pyc" or path.name == ".gitignore" or hidden_temporary
+    )
+
+
+# --- what must not change while a stage runs ------------------------------------------------------------------
 
 
 def refuse_changed_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,41 +127,17 @@ def refuse_changed_inputs(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _inputs(stage: str) -> dict[str, Any]:
-    """What must not change while a stage runs: its params, its code, and the files (not folders) it reads."""
+    """What must not change while a stage runs: its params, its code, and the tables it reads."""
     params = load_params()
     declared = _declared(stage, params, HERE)
-    tables = [path for path in _data(declared) if Path(path).is_file()]
-    hashes = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in tables}
-    return {**_settings(declared, params, HERE), **hashes, "the code": _code(declared, HERE)}
+    data = [Path(path) for path in declared["deps"] if path.startswith("data/")]
+    tables = [table for path in data for table in _tables(path)]
+    hashes = {table.as_posix(): hashlib.sha256(table.read_bytes()).hexdigest() for table in tables}
+    return {**_settings(declared, params), **hashes, "the code": _code(declared, HERE)}
 
 
-def _recorded_outputs(project: Project) -> dict[str, str]:
-    stages = _settled_lock(project).get("stages") or {}
-    outs = [out for entry in stages.values() if entry for out in entry.get("outs") or []]
-    return {out["path"]: out["md5"] for out in outs if "md5" in out}
-
-
-def _settled_lock(project: Project) -> dict[str, Any]:
-    """Content of dvc.lock, {} if there is none.
-
-    Another DVC (folds in parallel) rewrites it in place, and for a tenth of a second it is cut short or empty:
-    it counts as whole once it has rested for LOCK_REST seconds.
-    """
-    for _ in range(LOCK_LOOKS):
-        if not project.dvc_lock.exists():
-            return {}
-        if abs(time.time() - project.dvc_lock.stat().st_mtime) > LOCK_REST:  # abs: clocks of hosts differ
-            with suppress(UserError):
-                return read_yaml(project.dvc_lock)
-        time.sleep(LOCK_REST / 2)
-    raise UserError(f"{project.dvc_lock} is damaged: run `couplet recover`, then `dvc repro`")
-
-
-def _code_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(
-            f"{HERE.dvc_yaml} names {path} as a dependency, but it is not there: restore it from git"
-        )
-    return sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".pyc")
+def _tables(path: Path) -> list[Path]:
+    """The file, or the tables directly in the folder; none if it is not there."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.suffix in TABLES and file.is_file())
+    return [path] if path.is_file() else []

@@ -17,6 +17,7 @@ from couplet.project.files import write_csv, write_npz
 from couplet.project.project import Project
 from couplet.results.folds import read_folds
 from couplet.results.manifest import read_manifest
+from couplet.results.model_record import read_model_record, refuse_other_data
 from couplet.results.predictions import write_predictions
 from couplet.results.scores import write_fold_scores
 from couplet.results.tables import read_table
@@ -35,6 +36,7 @@ def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose image
     rows, test_rows = np.flatnonzero(folds == str(fold)), np.flatnonzero(folds == "test")
     history = read_table(project.model(fold) / "history.csv", ())
     model = load_fold(fold, params, manifest)
+    refuse_other_data(read_model_record(project.model(fold)), project, f"dvc repro train_fold@{fold}")
     probabilities = predict(model, params, manifest, rows, "held-out images")
     test_probabilities = predict(model, params, manifest, test_rows, "test images")
     explanations = explain(model, params, manifest, test_rows if len(test_rows) else rows)

@@ -10,20 +10,22 @@ import pandas as pd
 from pandas import DataFrame
 
 from couplet.datasets.base import Dataset
+from couplet.datasets.folder import IMAGE_ENDINGS
 from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
 from couplet.datasets.registry import read_dataset
-from couplet.datasets.tables import resolve_unknown
+from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.images.packing import SHARD_SIZE, Outcome, Packing, RawImage
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json
 from couplet.project.project import HERE, Project
 from couplet.results.manifest import write_manifest
+from couplet.results.weights import refuse_unlisted_weights
+from couplet.running.stale import refuse_stale_folds
 from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
 
 QUARANTINE = ["image_id", "part", "path", "reason"]
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 
 
 def prepare() -> None:
@@ -35,6 +37,8 @@ def prepare() -> None:
     """
     project = Project()
     params = load_params(project.params)
+    refuse_unlisted_weights(params.model, project)  # hours before train_fold would
+    refuse_stale_folds(params.split.folds, project)
     source, image = params.data.source, params.image
     raw = raw_folder(source, project)
     dataset, images = read_raw(raw, params, project)
@@ -76,10 +80,15 @@ def read_raw(raw: Path, params: Params, project: Project) -> tuple[Dataset, list
     dataset = read_dataset(data.source, raw, data.source_args)
     table = resolve_unknown(dataset.table, dataset.labels, data.uncertain, data.unmentioned)
     table = table.sort_values("image_id", ignore_index=True)
-    unlisted = unlisted_images(table, inventory)
-    if unlisted:
-        dataset.notes["image_files_not_listed"] = unlisted
-    return replace(dataset, table=table), listed_images(table, inventory)
+    say_one_valued(table, dataset.labels)
+    images = listed_images(table, inventory)
+    counts = {
+        "image_files_not_listed": unlisted_images(table, inventory),
+        "test_images_without_labels": hidden_listed(dataset),
+        **identical_files(table, images),
+    }
+    dataset.notes.update({name: n for name, n in counts.items() if n})
+    return replace(dataset, table=table), images
 
 
 def own_settings(params: Params) -> tuple[object, ...]:
@@ -98,6 +107,54 @@ def unlisted_images(table: DataFrame, inventory: Inventory) -> int:
     files = inventory.files["path"]
     images = files.str.lower().str.endswith(IMAGE_ENDINGS)
     return int((images & ~files.isin(table["path"])).sum())
+
+
+def hidden_listed(dataset: Dataset) -> int:
+    """How many test images have a row in a label table, in which every label is blank: they stay unknown."""
+    return int((hidden_rows(dataset.table, dataset.labels) & (dataset.table["row"] > 0)).sum())
+
+
+def say_one_valued(table: DataFrame, labels: list[str]) -> None:
+    """Say which labels have one value among the training images, their unknown cells resolved."""
+    train = table.loc[table["part"] == "train", labels]
+    low, high = train.min(), train.max()
+    value = {name: "unknown" if pd.isna(low[name]) else int(low[name]) for name in labels}
+    one = [f"{name} ({value[name]})" for name in labels if not low[name] < high[name]]
+    if one:
+        more = f" and {len(one) - 20} more" if len(one) > 20 else ""
+        say(
+            "warning: labels with one value among the training images, from which nothing is learnt: "
+            f"{', '.join(one[:20])}{more}"
+        )
+
+
+def identical_files(table: DataFrame, images: list[RawImage]) -> dict[str, int]:
+    """Counts of images whose files are the same byte for byte, which are said if there are any.
+
+    A picture under two patients puts one person into two folds, and one in train and in test is no test.
+    """
+    files = table[["path", "patient_id", "part"]].assign(md5=[image.md5 for image in images])
+    files = files[[image.size > 0 for image in images]]  # empty files are no pictures
+    same = files[files["md5"].duplicated(keep=False)]
+    if same.empty:
+        return {}
+    pictures = same.groupby("md5", sort=False)
+    patients, parts = (int((pictures[column].nunique() > 1).sum()) for column in ("patient_id", "part"))
+    first = same.loc[same["md5"] == same["md5"].iloc[0], "path"]
+    say(
+        f"warning: {len(same):,} images are only {_count(pictures.ngroups)}: the files are identical (first: "
+        f"{first.iloc[0]} and {first.iloc[1]}); of different patients: {_count(patients)}, in train and in test: "
+        f"{_count(parts)}"
+    )
+    return {
+        "images_with_identical_files": len(same),
+        "identical_files_of_different_patients": patients,
+        "identical_files_in_train_and_test": parts,
+    }
+
+
+def _count(pictures: int) -> str:
+    return f"{pictures:,} picture{'' if pictures == 1 else 's'}"
 
 
 def refuse_unreadable(table: DataFrame, readable: pd.Series, max_unreadable: float, scratch: Path) -> None:
@@ -154,6 +211,8 @@ def write_tables(
         "notes": dataset.notes,
         "test_labelled": bool(table.loc[is_test, dataset.labels].notna().to_numpy().any()),
     }
+    if dataset.submission_columns not in (None, [dataset.submission_id, *dataset.labels]):
+        content["submission_columns"] = dataset.submission_columns
     write_json(folder / HERE.labels.name, content)
 
 

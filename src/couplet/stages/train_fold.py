@@ -27,7 +27,8 @@ from couplet.project.project import Project
 from couplet.results.couplings import write_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
-from couplet.results.model_record import ModelRecord, trained_params, write_model_record
+from couplet.results.model_record import ModelRecord, trained_on, trained_params, write_model_record
+from couplet.results.weights import refuse_other_weights
 from couplet.running.arithmetic import processor
 from couplet.running.provenance import Provenance, stage_provenance
 from couplet.running.workspace import workspace
@@ -47,12 +48,13 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     device = resolve_device(params.train.device, params.train.arithmetic)
     precision = resolve_precision(params.train.precision, device, params.train.arithmetic)
     arithmetic = arithmetic_record(device.type)
-    provenance = stage_provenance("train_fold", params, project)
     manifest = read_manifest(project)
     data = fold_data(manifest, read_folds(manifest), fold)
     predictor = build_predictor(
         params, manifest.labels, (params.seed, fold), data.train_truth, weights_folder=project.weights
     )
+    refuse_other_weights(params.model, predictor.backbone.weights, project)
+    provenance = stage_provenance("train_fold", params, trained_on(project), project)
     predictor.to(device).to(memory_format=torch.channels_last)
     key = provenance.key(
         fold=fold,
@@ -71,7 +73,8 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         trainer = train_in_phases(
             predictor, lambda ready: Trainer(ready, params, fold, data, precision), folder
         )
-        if provenance.differs_from(stage_provenance("train_fold", load_params(project.params), project)):
+        now = load_params(project.params)
+        if stage_provenance("train_fold", now, trained_on(project), project) != provenance:
             raise UserError(
                 f"params.yaml, the data or the code changed while fold {fold} was training, so nothing was "
                 "written: undo the change and run `dvc repro` again to take over the finished run"

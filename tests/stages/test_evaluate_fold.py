@@ -1,0 +1,82 @@
+"""A model is asked only about the data that it was trained for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
+from tests.bad_inputs.healthy import csv_project
+from tests.support.in_process import InProcessProject
+
+FOLDS = "data/splits/folds.csv"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> InProcessProject:
+    """A project whose fold 0 is trained; nobody may change it."""
+    project = csv_project(tmp_path_factory.mktemp("trained") / "project")
+    project.set({"schedule.epochs": 1, "schedule.warmup_epochs": 0})
+    for command in (("scan",), ("prepare",), ("split-mis",), ("train-fold", "0")):
+        assert project.run(*command).code == 0
+    return project
+
+
+@pytest.fixture
+def project(trained: InProcessProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InProcessProject:
+    """A copy of it; what commands put into the environment is put back afterwards."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", *NUMPY_CAP, *TORCH_CAP):
+        monkeypatch.setenv(variable, "1")
+    for variable in (*NUMPY_CAP, *TORCH_CAP):
+        monkeypatch.delenv(variable)
+    shutil.copytree(trained.folder, tmp_path / "project", symlinks=True)
+    return InProcessProject(tmp_path / "project", trained.source)
+
+
+def test_the_images_of_its_own_fold_are_predicted(project: InProcessProject) -> None:
+    assert project.run("evaluate-fold", "0").code == 0
+    folds = pd.read_csv(project.folder / FOLDS, dtype=str)
+    held_out = folds.loc[folds["fold"] == "0", "image_id"].tolist()
+    assert project.column("data/predictions/folds/fold_0.csv", "image_id") == held_out
+
+
+def test_a_model_that_has_seen_these_images_is_refused(project: InProcessProject) -> None:
+    """Folds 0 and 1 have changed places: what is held out now was trained on."""
+    table = pd.read_csv(project.folder / FOLDS, dtype=str)
+    table["fold"] = table["fold"].replace({"0": "1", "1": "0"})
+    table.to_csv(project.folder / FOLDS, index=False)
+    before = project.outputs()
+    outcome = project.run("evaluate-fold", "0")
+    assert (outcome.code, outcome.err) == (
+        1,
+        [
+            f"error: data/models/fold_0 was trained on another folds.csv than {FOLDS}: "
+            "run `dvc repro train_fold@0`"
+        ],
+    )
+    assert project.outputs() == before
+
+
+def test_a_record_without_digests_is_refused(project: InProcessProject) -> None:
+    """As it was written before the files themselves were hashed."""
+    path = project.folder / "data/models/fold_0/config.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"data": {"data/prepared": "unknown 12"}}))
+    assert "was trained on another manifest.csv" in project.run("evaluate-fold", "0").err[0]
+
+
+def test_another_batch_size_changes_no_more_than_the_last_digits(project: InProcessProject) -> None:
+    """Kernels add in another order for another size: that is why evaluate_fold follows it and train_fold does not."""
+    found = []
+    for size in (1, 3, 48):
+        project.set({"inference.batch_size": size})
+        assert project.run("evaluate-fold", "0").code == 0
+        table = pd.read_csv(project.folder / "data/predictions/folds/fold_0.csv", index_col=0)
+        found.append(table.to_numpy())
+    np.testing.assert_allclose(found[0], found[2], rtol=0, atol=2e-6)
+    np.testing.assert_allclose(found[1], found[2], rtol=0, atol=2e-6)
