@@ -98,12 +98,48 @@ def test_labels_with_one_class() -> None:
     assert skipped == [1, 2, 4]
     assert value == pytest.approx(np.mean([roc_auc_score(y_true[:, i], y_prob[:, i]) for i in (0, 3, 5)]))
     precision = average_precision_per_label(y_true, y_prob)
-    assert np.flatnonzero(np.isnan(precision)).tolist() == [1, 2]
-    assert precision[4] == 1  # all positive: nothing can be ranked wrongly
+    # All positive: nothing can be ranked wrongly, so an average precision of 1 would say nothing of the model.
+    assert np.flatnonzero(np.isnan(precision)).tolist() == [1, 2, 4]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(macro_auc(np.ones((3, 2)), np.ones((3, 2)))[0])
         assert np.isnan(macro_auc(np.empty((0, 2)), np.empty((0, 2)))[0])
+
+
+def test_labels_with_one_class_are_in_no_mean_over_labels() -> None:
+    """Columns 6 to 8: known to be positive only, negative only, never known. The six others decide every mean."""
+    y_true, y_prob = predictions(5)
+    added = np.column_stack([np.ones(400), np.zeros(400), np.full(400, np.nan)])
+    added[::3, 0] = np.nan  # its known cells are all positive, and most are predicted
+    wide_true = np.column_stack([y_true, added])
+    wide_prob = np.column_stack([y_prob, np.linspace(0.2, 0.99, 400), y_prob[:, :2]])
+    few, many = (
+        all_scores(y_true, y_prob, list("abcdef")),
+        all_scores(wide_true, wide_prob, list("abcdefghi")),
+    )
+    assert many["labels_skipped"] == ["g", "h", "i"]
+    means = ("auc_macro", "map", "cp", "cr", "cf1")
+    assert {name: many[name] for name in means} == {name: few[name] for name in means}
+    columns = list(zip(y_true.T, y_prob.T, strict=True))
+    assert many["map"] == round(np.mean([average_precision_score(*column) for column in columns]), 4)
+    assert many["cp"] == round(precision_score(y_true, y_prob >= 0.5, average="macro"), 4)
+    assert many["cr"] == round(recall_score(y_true, y_prob >= 0.5, average="macro"), 4)
+
+
+def test_overall_scores_count_every_known_cell() -> None:
+    """OP, OR and OF1 are no means over labels: a false alarm is one, also of a label that is never there."""
+    y_true = np.array([[1, 0, 1], [0, 0, 1], [1, 0, np.nan]])
+    y_prob = np.array([[0.9, 0.8, 0.9], [0.6, 0.1, 0.3], [0.2, 0.7, 0.9]])
+    scores = multilabel_scores(y_true, y_prob)
+    # Known and predicted: 5 cells, 2 of them right; 4 are true. Label 0 alone has both classes: 1 of 2, and 1 of 2.
+    assert scores == pytest.approx(
+        {"cp": 1 / 2, "cr": 1 / 2, "cf1": 1 / 2, "op": 2 / 5, "or": 2 / 4, "of1": 4 / 9}
+    )
+    # No label has both classes, but there are positives to find: means over no label, and overall scores.
+    alone = multilabel_scores(np.ones((2, 1)), np.array([[0.9], [0.1]]))
+    assert [alone[name] for name in ("op", "or")] == [1, 0.5]
+    assert all(np.isnan(alone[name]) for name in ("cp", "cr", "cf1"))
+    assert all_scores(np.ones((2, 1)), np.array([[0.9], [0.1]]), ["a"])["map"] is None
 
 
 def test_threshold_scores_against_scikit_learn() -> None:
@@ -124,7 +160,7 @@ def test_threshold_scores_against_scikit_learn() -> None:
 def test_threshold_scores_by_hand() -> None:
     y_true = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0]])
     y_prob = np.array([[0.5, 0.4, 0.9, 0.6], [0.8, 0.7, 0.6, 0.1], [0.2, 0.3, 0.1, 0.2]])
-    # N_c 2 0 1 0, N_p 2 1 2 1, N_g 2 2 1 0; class 1 has precision 0 of 1, class 3 no positives.
+    # N_c 2 0 1 0, N_p 2 1 2 1, N_g 2 2 1 0; class 1 has precision 0 of 1, class 3 no positives: not in CP and CR.
     assert multilabel_scores(y_true, y_prob) == pytest.approx(
         {
             "cp": (1 + 0 + 1 / 2) / 3,
@@ -136,9 +172,10 @@ def test_threshold_scores_by_hand() -> None:
         }
     )
     # A class that is never predicted counts as precision 0.
-    never = multilabel_scores(np.array([[1, 1]]), np.array([[0.9, 0.1]]))
+    both = np.array([[1, 1], [0, 0]])
+    never = multilabel_scores(both, np.array([[0.9, 0.1], [0.1, 0.1]]))
     assert (never["cp"], never["cr"], never["op"], never["or"]) == (0.5, 0.5, 1, 0.5)
-    nothing = multilabel_scores(np.array([[1, 1]]), np.array([[0.1, 0.1]]))
+    nothing = multilabel_scores(both, np.full((2, 2), 0.1))
     assert set(nothing.values()) == {0}
     assert all(np.isnan(value) for value in multilabel_scores(np.zeros((2, 2)), np.ones((2, 2))).values())
 
@@ -154,7 +191,8 @@ def test_top_three_needs_the_threshold_too() -> None:
     y_prob = np.array([[0.6, 0.9, 0.8, 0.7, 0.1], [0.1, 0.2, 0.3, 0.9, 0.4]])
     # Image 0 keeps labels 1, 2, 3; image 1 only label 3: 0.4 and 0.3 are in its top three but below 0.5.
     scores = multilabel_scores(y_true, y_prob, top_k=3)
-    assert scores == pytest.approx({"cp": 3 / 5, "cr": 3 / 5, "cf1": 3 / 5, "op": 1, "or": 4 / 6, "of1": 0.8})
+    # Label 3 is positive in both, so CP and CR are those of the other four: 0 of 0, 1 of 1, 1 of 1, 0 of 0.
+    assert scores == pytest.approx({"cp": 2 / 4, "cr": 2 / 4, "cf1": 2 / 4, "op": 1, "or": 4 / 6, "of1": 0.8})
     assert multilabel_scores(y_true, y_prob, top_k=9) == multilabel_scores(y_true, y_prob)
 
 
@@ -166,12 +204,12 @@ def test_ties_in_the_top_three_go_to_the_lower_index() -> None:
 
 
 def test_an_unknown_label_takes_no_place_in_the_top_three() -> None:
-    y_true = np.array([[np.nan, 0, 0, 1]])
-    y_prob = np.array([[0.9, 0.8, 0.7, 0.6]])
+    y_true = np.array([[np.nan, 0, 0, 1], [0, 1, 1, 0]])
+    y_prob = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.1, 0.1, 0.1]])
     assert multilabel_scores(y_true, y_prob, top_k=3) == multilabel_scores(
         y_true[:, 1:], y_prob[:, 1:], top_k=3
     )
-    assert multilabel_scores(y_true, y_prob, top_k=3)["or"] == 1
+    assert multilabel_scores(y_true, y_prob, top_k=3)["or"] == 1 / 3
 
 
 def test_all_scores_is_what_the_fold_writes() -> None:

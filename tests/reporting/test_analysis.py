@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import cohen_kappa_score
 
 from couplet.reporting.analysis import (
     across_fold_std,
     fold_agreement,
-    no_information_probability,
     off_diagonal,
     pearson,
     sample_rows,
@@ -92,23 +90,6 @@ def test_small_share_ignores_the_diagonal() -> None:
     assert small_share(matrix) == pytest.approx(4 / 6)
     assert off_diagonal(matrix).tolist() == [1e-3, 9e-4, -9e-4, -0.2, 0, 0]
     assert np.isnan(small_share(np.zeros((1, 1))))
-
-
-@pytest.mark.parametrize("prevalence", [0.02, 0.1, 0.45])
-def test_no_information_output_minimises_the_expected_loss(prevalence: float) -> None:
-    def loss(p: float) -> float:
-        shifted = max(p - 0.05, 0)
-        return -prevalence * np.log(p) - (1 - prevalence) * shifted**4 * np.log(1 - shifted)
-
-    best = minimize_scalar(loss, bounds=(1e-4, 1 - 1e-4), method="bounded").x
-    assert no_information_probability(prevalence) == pytest.approx(best, abs=2e-4)
-
-
-def test_no_information_output_of_the_specification() -> None:
-    assert no_information_probability(0.02) == pytest.approx(0.36, abs=0.005)
-    # Without focusing and margin the loss is cross-entropy: the prevalence itself.
-    assert no_information_probability(0.2, 0, 0, 0) == pytest.approx(0.2, abs=1e-4)
-    assert np.isnan(no_information_probability(0.0))
 
 
 def test_samples_are_positives_of_different_patients_first() -> None:

@@ -37,6 +37,14 @@ def test_matrices_grow_with_the_labels_and_stay_on_the_page(n_labels: int) -> No
         assert opened(png).height > 2 * 80 * 10 * style.SCALE
 
 
+def test_names_beside_a_matrix_never_grow_with_the_number_of_labels() -> None:
+    """At 25 labels they had 22 points, and at 40 they covered each other; a row has 72 / 100 points per pixel."""
+    sizes = [matrices.label_size(n) for n in range(1, 81)]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == 8.6
+    for n, size in enumerate(sizes, start=1):
+        assert n <= matrices.WITH_VALUES or size <= 0.72 * 780 / n, n
+
+
 def test_the_coupling_scale_is_symmetric() -> None:
     """Equal couplings of either sign are equally far from white, and zero is nearly white."""
     couplings = np.array([[0, 0.2, 0], [-0.2, 0, 0], [0, 0, 0]])
@@ -145,13 +153,13 @@ def test_label_graphs_show_links_on_their_own_scale_and_no_diagonal() -> None:
 
 
 def test_many_labels_are_limited_to_the_most_frequent(project: Callable[..., Path]) -> None:
-    from couplet.reporting.gallery import selection_note, shown_labels
+    from couplet.reporting.selection import grid_labels, selection_note
     from couplet.results.run import read_run
 
     project(labels=[f"l{i:02d}" for i in range(30)], n_images=150)
     run = read_run()
-    shown = shown_labels(run)
+    shown = grid_labels(run)
     positives = (run.truth == 1).sum(axis=0)
     assert len(shown) == 20 and shown == sorted(shown)
     assert positives[shown].min() >= np.delete(positives, shown).max()
-    assert selection_note(run) == " Shown: the 20 most frequent of 30 labels."
+    assert selection_note(run, shown) == " Shown: the 20 most frequent of 30 labels."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import html
 import json
 import re
@@ -25,12 +26,7 @@ from couplet.results.manifest import read_manifest
 from couplet.results.predictions import read_predictions
 from couplet.results.run import read_run
 from couplet.stages.report import report, spreadsheet_safe
-
-
-def text_of(page: str) -> str:
-    """What a reader reads: no tags, no pictures, single spaces."""
-    page = re.sub(r"<style>.*?</style>", " ", page, flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+from tests.support.pages import text_of
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +162,13 @@ def test_agreement_and_couplings_are_stated(finished: Path, page: str) -> None:
     assert f"2–1 {int(result.votes[2])} {result.votes[2] / (33 * 14):.2%}" in text
     assert run.mean_couplings is not None
     assert f"|A| < 0.001 in {small_share(run.mean_couplings):.1%} of the off-diagonal" in text
-    mean = run.mean_couplings
-    shift = 0.3 * max(np.clip(mean, 0, None).sum(axis=0).max(), np.clip(-mean, 0, None).sum(axis=0).max())
-    assert f"cannot move any logit by more than {shift:.4f}" in text
+    shifts = []
+    for fold in run.folds:
+        assert fold.couplings is not None
+        up, down = (np.clip(sign * fold.couplings, 0, None).sum(axis=0) for sign in (1, -1))
+        shifts.append(0.3 * max(up.max(), down.max()))
+    shift = max(shifts)
+    assert f"cannot move any logit of any fold’s model by more than {shift:.4f}" in text
     assert f"a probability of 0.5 to {1 / (1 + np.exp(-shift)):.4f}" in text
     assert "These probabilities are not calibrated." in text and "0.36" in text
 
@@ -184,7 +184,8 @@ def test_the_page_needs_nothing_and_names_nobody(page: str) -> None:
 
 def test_provenance_and_settings_are_there(finished: Path, page: str) -> None:
     text = text_of(page)
-    for word in ("c0dec0de", "0123456789abcdef.dir", "2.15.0", "1.0.31"):
+    folds = hashlib.md5((finished / "data/splits/folds.csv").read_bytes()).hexdigest()
+    for word in ("c0dec0de", f"Data: data/splits/folds.csv {folds}", "2.15.0", "1.0.31"):
         assert word in text
     assert (finished / "params.yaml").read_text() in html.unescape(page)
 
@@ -227,7 +228,9 @@ def test_without_a_test_part_the_page_says_so(project: Callable[..., Path]) -> N
     assert "out of fold, on 90 images (there is no test part)" in text
 
 
-def test_a_null_metric_is_explained(project: Callable[..., Path]) -> None:
+def test_a_null_metric_is_explained(
+    project: Callable[..., Path], trained_on_this: Callable[[Path], None]
+) -> None:
     """No image of fold 1 has any finding: its AUC and mAP do not exist, and are neither 0 nor 0.5."""
     folder = project(n_images=90)
     path = folder / "data/prepared/manifest.csv"
@@ -235,6 +238,7 @@ def test_a_null_metric_is_explained(project: Callable[..., Path]) -> None:
     fold_of = read_folds(read_manifest())
     table.loc[fold_of == "1", read_manifest().labels] = "0"
     table.to_csv(path, index=False)
+    trained_on_this(folder)
     manifest = read_manifest()
     rows = [np.flatnonzero(fold_of == str(fold)) for fold in range(3)]
     predicted = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
     return FoldData(ImageStore(folder), ids, train, labels[train], val, labels[val])
 
 
-def trainer(data: FoldData, params: Params, fold: int = 0) -> Trainer:
+def trainer(data: FoldData, params: Params, fold: int = 0, precision: str = "float32") -> Trainer:
     torch.set_num_threads(1)
     predictor = build_predictor(params, LABELS, (params.seed, fold), data.train_truth)
-    return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, "float32")
+    return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, precision)
 
 
 def seen_batches(data: FoldData, params: Params, folder: Path) -> list[torch.Tensor]:
@@ -328,6 +329,76 @@ def test_a_run_that_learned_nothing_is_refused_with_its_count(data: FoldData, tm
     with_bad_batches(run, lambda batch: True)
     with pytest.raises(
         UserError, match=r"fold 0: all 9 batches gave a loss or gradient that is not finite, so nothing"
+    ):
+        run.run(tmp_path)
+
+
+def half_precision(
+    data: FoldData, monkeypatch: pytest.MonkeyPatch, highest: float, **changes: Any
+) -> Trainer:
+    """A run with fp16's scaler whose gradients overflow as long as the scale, 65,536 at first, is above `highest`.
+
+    The forward pass itself stays in float32: a CPU's half precision takes minutes.
+    """
+    monkeypatch.setattr("couplet.training.step.autocast", lambda device, precision: nullcontext())
+    run = trainer(data, settings(**changes), precision="fp16")
+    parameter = next(p for p in run.predictor.parameters() if p.requires_grad)
+    scaler = run.step.scaler
+    parameter.register_hook(lambda g: g * (float("inf") if scaler.get_scale() > highest else 1.0))
+    monkeypatch.setattr(
+        "couplet.training.loop.predict_probabilities",
+        lambda *_, **__: np.random.default_rng(0).random(data.val_truth.shape),
+    )
+    return run
+
+
+def test_batches_that_overflow_fp16s_first_scale_are_counted_apart(
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 65,536 and 32,768: two updates that were not done, and nothing wrong with the training."""
+    run = half_precision(data, monkeypatch, highest=2**14)
+    run.run(tmp_path)
+    assert (run.progress.steps, run.progress.skipped, run.progress.overflowed) == (9 - 2, 0, 2)
+    assert [row["overflowed_batches"] for row in run.progress.history] == [2, 0, 0]
+    assert [row["skipped_batches"] for row in run.progress.history] == [0, 0, 0]
+    first, *others = [line for line in capsys.readouterr().out.splitlines() if ": train loss" in line]
+    assert first.endswith(", 2 batches overflowed fp16") and not any("overflowed" in line for line in others)
+
+
+def test_overflows_before_an_interruption_are_counted_once(
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of the first epoch, after one overflow, and begun again from its checkpoint."""
+    killed = half_precision(data, monkeypatch, highest=2**14, train__checkpoint_minutes=1e-9)
+    calls: list[int] = []
+
+    def stop(*_: Any) -> None:
+        calls.append(0)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    killed.step.predictor.backbone.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(tmp_path)
+    run = half_precision(data, monkeypatch, highest=2**14, train__checkpoint_minutes=1e-9)
+    run.run(tmp_path)
+    assert [row["overflowed_batches"] for row in run.progress.history] == [2, 0, 0]
+
+
+def test_only_fp16_has_the_column_of_its_overflows(data: FoldData, tmp_path: Path) -> None:
+    run = trainer(data, settings(schedule__epochs=2))
+    run.run(tmp_path)
+    assert list(run.progress.history[0])[-1] == "skipped_batches"
+
+
+def test_a_run_whose_batches_all_overflowed_has_learned_nothing(
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine batches cannot bring the scale from 65,536 below 256."""
+    run = half_precision(data, monkeypatch, highest=100)
+    with pytest.raises(
+        UserError,
+        match=r"fold 0: all 9 batches gave a loss or gradient that is not finite \(9 overflowed fp16\)",
     ):
         run.run(tmp_path)
 

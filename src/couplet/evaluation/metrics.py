@@ -1,7 +1,8 @@
 """Metrics of multi-label predictions: small functions of (y_true, y_score), both (N, L).
 
 y_true is 1, 0 or NaN for unknown; an unknown cell takes no part in any number. y_score (where there is a
-threshold: y_prob) is any finite number, the higher the more likely. N images, L labels.
+threshold: y_prob) is any finite number, the higher the more likely. N images, L labels. A label whose known
+cells are all positive, or all negative, has no AUC and no average precision and is in no mean over labels.
 """
 
 from __future__ import annotations
@@ -49,10 +50,6 @@ def auc_per_label(y_true: np.ndarray, y_score: np.ndarray) -> np.ndarray:
 def macro_auc(y_true: np.ndarray, y_score: np.ndarray) -> tuple[float, list[int]]:
     """Mean AUC over the labels that have both classes, and the indices of the labels that have not.
 
-    Args:
-        y_true: (N, L) of 1, 0 or NaN.
-        y_score: (N, L), finite.
-
     Returns:
         The mean (NaN if every label is skipped) and the skipped labels' indices, rising.
 
@@ -80,7 +77,8 @@ def average_precision_per_label(y_true: np.ndarray, y_score: np.ndarray) -> np.n
         y_score: (N, L), finite.
 
     Returns:
-        (L,) float64 in [0, 1]; NaN for a label without positives, where scikit-learn says 0.
+        (L,) float64 in [0, 1]; NaN for a label with one class only, where scikit-learn says 0 (no positive) or
+        1 (no negative), whatever the scores are.
 
     Raises:
         ValueError: as `auc_per_label`.
@@ -93,7 +91,7 @@ def average_precision_per_label(y_true: np.ndarray, y_score: np.ndarray) -> np.n
     truth, score = checked(y_true, y_score)
     average = np.full(truth.shape[1], np.nan)
     for label, (positives, negatives) in enumerate(_running_counts(truth, score)):
-        if positives[-1]:
+        if positives[-1] and negatives[-1]:
             # At or above each distinct score, taken as threshold.
             hits = positives[-1] - positives[:-1]
             false_alarms = negatives[-1] - negatives[:-1]
@@ -108,8 +106,8 @@ def multilabel_scores(
 
     A label is predicted where its probability is at least `threshold`. With N_c correct, N_p predicted and
     N_g true images of a class: CP = mean(N_c / max(N_p, 1)) and CR = mean(N_c / N_g) over the classes with
-    positives; OP = sum N_c / max(sum N_p, 1) and OR = sum N_c / sum N_g over all classes. Each F1 is the
-    harmonic mean of its two averages, 0 if both are 0.
+    positives and negatives; OP = sum N_c / max(sum N_p, 1) and OR = sum N_c / sum N_g over all known cells, also
+    those of the other classes: a false alarm is one. Each F1 is the harmonic mean of its two, 0 if both are 0.
 
     Args:
         y_true: (N, L) of 1, 0 or NaN. An unknown cell is neither predicted nor true and takes no top-k place.
@@ -119,15 +117,16 @@ def multilabel_scores(
             threshold too; of equal probabilities the label with the lower index comes first.
 
     Returns:
-        cp, cr, cf1, op, or, of1, each in [0, 1]; all NaN where y_true has no positive.
+        cp, cr, cf1, op, or, of1, each in [0, 1]; the first three are NaN where no class has both positives and
+        negatives, the others where y_true has no positive.
 
     Raises:
         ValueError: as `auc_per_label`, or top_k below 1.
 
-    Class 0: both found; class 1: missed; class 2: no positives, one false alarm.
+    Class 0: found; class 1: missed; class 2: no positives, one false alarm, which is in OP and in no mean.
 
-    >>> y_true = np.array([[1, 1, 0], [1, 0, 0]])
-    >>> y_prob = np.array([[0.9, 0.2, 0.6], [0.7, 0.1, 0.3]])
+    >>> y_true = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    >>> y_prob = np.array([[0.9, 0.2, 0.6], [0.7, 0.1, 0.3], [0.1, 0.1, 0.1]])
     >>> {name: round(value, 4) for name, value in multilabel_scores(y_true, y_prob).items()}
     {'cp': 0.5, 'cr': 0.5, 'cf1': 0.5, 'op': 0.6667, 'or': 0.6667, 'of1': 0.6667}
     >>> multilabel_scores(y_true, y_prob, top_k=1)["op"]
@@ -139,28 +138,24 @@ def multilabel_scores(
         predicted &= _most_probable(np.where(np.isnan(truth), -np.inf, prob), top_k)
     true = truth == 1
     n_correct, n_predicted, n_true = (cells.sum(axis=0) for cells in (predicted & true, predicted, true))
-    has_positives = n_true > 0
-    if not has_positives.any():
-        return dict.fromkeys(("cp", "cr", "cf1", "op", "or", "of1"), float("nan"))
-    cp = float((n_correct / np.maximum(n_predicted, 1))[has_positives].mean())
-    cr = float((n_correct[has_positives] / n_true[has_positives]).mean())
-    op = float(n_correct.sum() / max(n_predicted.sum(), 1))
-    or_ = float(n_correct.sum() / n_true.sum())
+    cp = cr = op = or_ = float("nan")
+    both = (n_true > 0) & (truth == 0).any(axis=0)
+    if both.any():
+        cp = float((n_correct[both] / np.maximum(n_predicted[both], 1)).mean())
+        cr = float((n_correct[both] / n_true[both]).mean())
+    if n_true.any():
+        op = float(n_correct.sum() / max(n_predicted.sum(), 1))
+        or_ = float(n_correct.sum() / n_true.sum())
     return {"cp": cp, "cr": cr, "cf1": _harmonic(cp, cr), "op": op, "or": or_, "of1": _harmonic(op, or_)}
 
 
 def all_scores(y_true: np.ndarray, y_prob: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """The content of metrics/fold_k.json: 4 decimals, null (None) for what cannot be computed.
-
-    Args:
-        y_true: (N, L) of 1, 0 or NaN.
-        y_prob: (N, L) probabilities, finite.
-        labels: L names.
+    """The content of metrics/fold_k.json for L label names: 4 decimals, null (None) for what cannot be computed.
 
     Returns:
         auc_macro, map, cp, cr, cf1, op, or, of1, top3 (the last six at most three labels an image), n_images,
-        labels_skipped: the names of the labels with one class only, which are not in auc_macro. Those among
-        them without positives are not in map, cp and cr either.
+        labels_skipped: the names of the labels with one class only, which are not in auc_macro, map, cp, cr and
+        cf1. Their known cells are in op, or and of1, which count cells of all labels together.
 
     Raises:
         ValueError: as `auc_per_label`, or another number of names than columns.
@@ -247,7 +242,7 @@ def _most_probable(prob: np.ndarray, k: int) -> np.ndarray:
 
 
 def _harmonic(precision: float, recall: float) -> float:
-    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+    return 2 * precision * recall / (precision + recall) if precision + recall != 0 else 0.0
 
 
 def _rounded(value: float) -> float | None:

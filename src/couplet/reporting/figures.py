@@ -44,7 +44,9 @@ def training_curves(folds: Sequence[FoldRun]) -> bytes:
                     color=style.INK,
                     mew=0.9,
                 )
-        last, first = folds[0].history["epoch"].max(), folds[0].history["epoch"].min()
+        # Patience may end one fold before another.
+        last = max(fold.history["epoch"].max() for fold in folds)
+        first = min(fold.history["epoch"].min() for fold in folds)
         if last - first < 8:
             axes.set_xticks(np.arange(first, last + 1))
         axes.set_xlim(first - 0.3, last + 0.3)

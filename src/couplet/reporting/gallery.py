@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from couplet.evaluation.metrics import THRESHOLD
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
-from couplet.reporting import analysis, figures, matrices, pictures, style
-from couplet.reporting.tables import no_information
+from couplet.reporting import analysis, figures, matrices, pictures, selection, style
+from couplet.reporting.selection import GRID_LABELS, ROW_LABELS, highest, selection_note
+from couplet.reporting.tables import couplings_of_folds, no_information
 from couplet.results.run import Run
-
-ALL_LABELS = 24  # above this many labels, per-label grids ...
-MANY_LABELS = 20  # ... show the most frequent ones
 
 
 @dataclass(frozen=True)
@@ -91,25 +89,13 @@ def draw(run: Run) -> Gallery:
         )
 
 
-def shown_labels(run: Run) -> list[int]:
-    """Labels of per-label grids: all, or the most frequent ones of many, in the data set's order."""
-    if len(run.labels) <= ALL_LABELS:
-        return list(range(len(run.labels)))
-    frequent = np.argsort(-(run.truth == 1).sum(axis=0), kind="stable")[:MANY_LABELS]
-    return sorted(int(i) for i in frequent)
-
-
-def selection_note(run: Run) -> str:
-    """A sentence where labels are left out of a grid, otherwise nothing."""
-    shown = len(shown_labels(run))
-    return (
-        "" if shown == len(run.labels) else f" Shown: the {shown} most frequent of {len(run.labels)} labels."
-    )
-
-
 def folds_word(run: Run) -> str:
     """What the ensemble is, in words."""
     return f"mean of {len(run.folds)} folds" if len(run.folds) > 1 else "one fold"
+
+
+def _names(run: Run, shown: list[int]) -> list[str]:
+    return [run.labels[i] for i in shown]
 
 
 def _predicted(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
@@ -133,14 +119,16 @@ def _training(run: Run) -> Picture:
 
 def _positives(run: Run) -> Picture:
     test, train = run.fold_of == "test", run.fold_of != "test"
-    counts = [(run.truth[rows] == 1).sum(axis=0) for rows in (train, test)]
-    known = np.isfinite(run.truth).sum(axis=0)
+    shown = selection.row_labels(run)
+    counts = [(run.truth[rows] == 1).sum(axis=0)[shown] for rows in (train, test)]
+    known = np.isfinite(run.truth).sum(axis=0)[shown]
     caption = "Share of the images whose label is known, in brackets."
     if run.has_test and not run.test_labelled:
         caption += " The test part’s labels are hidden and not counted."
     drawn = figures.positives_per_label(
-        run.labels, counts[0], counts[1] if run.test_labelled else None, known
+        _names(run, shown), counts[0], counts[1] if run.test_labelled else None, known
     )
+    caption += selection_note(run, shown)
     return Picture("fig2_positives", drawn, "Fig. 2 · Positives per label", caption)
 
 
@@ -148,9 +136,9 @@ def _samples(run: Run) -> list[Picture]:
     store = ImageStore(run.manifest.project.prepared)
     groups = run.patients[run.oof_rows]
     keys, label_keys = image_keys(run.manifest.ids[run.oof_rows]), image_keys(run.labels)
-    side = 112 if store.channels == 3 or len(run.labels) > ALL_LABELS else 176
+    side = 112 if store.channels == 3 or len(run.labels) > GRID_LABELS else 176
     samples = []
-    for i in shown_labels(run):
+    for i in selection.grid_labels(run):
         rows = analysis.sample_rows(run.truth[run.oof_rows, i], groups, keys ^ label_keys[i], 6)
         if len(rows) == 0:
             continue
@@ -166,14 +154,15 @@ def _samples(run: Run) -> list[Picture]:
 
 
 def _agreement(run: Run, numbers: analysis.Agreement) -> Picture:
-    k, folds = len(run.folds), [fold.fold for fold in run.folds]
+    k, folds, shown = len(run.folds), [fold.fold for fold in run.folds], selection.row_labels(run)
     caption = (
         f"Every fold’s model votes on every test image and label, at probability ≥ {THRESHOLD:g}. "
         f"{numbers.unanimous:.1%} of the {int(numbers.votes.sum()):,} image × label cells are unanimous "
         f"({k}–0), the others split. Right: agreement of each pair of folds and Cohen’s κ, which takes out "
-        "the agreement that chance alone gives."
+        f"the agreement that chance alone gives.{selection_note(run, shown)}"
     )
-    drawn = figures.fold_agreement(run.labels, numbers, folds)
+    numbers = replace(numbers, per_label=numbers.per_label[shown])
+    drawn = figures.fold_agreement(_names(run, shown), numbers, folds)
     return Picture("fig4_agreement", drawn, "Fig. 4 · Do the folds agree?", caption)
 
 
@@ -183,56 +172,67 @@ def _correlation(run: Run) -> Picture:
     where = (
         "the same images" if observed_rows is rows else "the cross-validation folds (test labels are hidden)"
     )
+    shown = selection.row_labels(run)
     drawn = matrices.correlations(
-        run.labels, analysis.pearson(probabilities), analysis.pearson(run.truth[observed_rows])
+        _names(run, shown),
+        analysis.pearson(probabilities[:, shown]),
+        analysis.pearson(run.truth[np.ix_(observed_rows, np.array(shown))]),
     )
     caption = (
         f"Pearson correlation of the probabilities ({words}) and of the labels of {where}. A pair that is "
         "much darker among the predictions than among the labels is one that the model cannot tell apart. "
-        "Dark grey: a label that never varies has no correlation."
+        f"Dark grey: a label that never varies has no correlation.{selection_note(run, shown)}"
     )
     return Picture("fig5_correlation", drawn, "Fig. 5 · Which labels go together", caption)
 
 
 def _spread(run: Run) -> Picture:
+    spread = analysis.across_fold_std(run.test_by_fold)
+    shown = highest(spread, ROW_LABELS)
     caption = (
         f"Standard deviation of the probability over the {len(run.folds)} folds (ddof 0), averaged over the "
-        f"{len(run.test_rows):,} test images."
+        f"{len(run.test_rows):,} test images.{selection_note(run, shown, 'with the largest ones')}"
     )
-    drawn = figures.fold_spread(run.labels, analysis.across_fold_std(run.test_by_fold))
+    drawn = figures.fold_spread(_names(run, shown), spread[shown])
     return Picture("fig6_fold_std", drawn, "Fig. 6 · How far the folds are apart", caption)
 
 
 def _couplings(run: Run) -> Picture | None:
-    mean = run.mean_couplings
-    if mean is None:
+    mean, folds = run.mean_couplings, couplings_of_folds(run)
+    if mean is None or folds is None:
         return None
-    per_fold = [analysis.small_share(fold.couplings) for fold in run.folds if fold.couplings is not None]
+    shown = selection.coupled_labels(run)
+    which = (
+        "with the strongest couplings of any fold; plots/couplings.csv has these; the whole matrices are in "
+        "data/models/fold_k/couplings.csv"
+    )
+    per_fold = [analysis.small_share(matrix) for matrix in folds]
+    hidden = int(((np.abs(mean) < analysis.SMALL) & (np.abs(folds).max(axis=0) >= analysis.SMALL)).sum())
     caption = (
         f"A, {folds_word(run)}; rows are sources, columns targets. |A| < {analysis.SMALL:g} in "
         f"{analysis.small_share(mean):.1%} of the off-diagonal entries of the mean "
-        f"({', '.join(f'{share:.1%}' for share in per_fold)} in the folds). Red raises the target’s logit, "
-        "blue lowers it; the scale is symmetric and ends at ±0.01 or later."
+        f"({', '.join(f'{share:.1%}' for share in per_fold)} in the folds); {hidden:,} of those that are small in "
+        "the mean are not small in a fold. Red raises the target’s logit, "
+        f"blue lowers it; the scale is symmetric and ends at ±0.01 or later.{selection_note(run, shown, which)}"
     )
-    return Picture(
-        "fig7_couplings", matrices.coupling_matrix(run.labels, mean), "Fig. 7 · Mean coupling matrix", caption
-    )
+    drawn = matrices.coupling_matrix(_names(run, shown), mean[np.ix_(shown, shown)])
+    return Picture("fig7_couplings", drawn, "Fig. 7 · Mean coupling matrix", caption)
 
 
 def _histograms(run: Run) -> Picture:
     rows, probabilities, words = _predicted(run)
-    shown = shown_labels(run)
+    shown = selection.grid_labels(run)
     known = np.isfinite(run.truth[run.oof_rows]).sum(axis=0)
     positives = (run.truth[run.oof_rows] == 1).sum(axis=0)
     prevalence = np.divide(positives, known, out=np.full(len(known), np.nan), where=known > 0)
-    idle = np.array([no_information(run, share) for share in prevalence])
+    idle = np.array([no_information(run, prevalence[i]) for i in shown])
     truth = run.truth[rows]
     drawn = figures.probability_histograms(
-        [run.labels[i] for i in shown],
+        _names(run, shown),
         probabilities[:, shown],
         truth[:, shown],
         prevalence[shown],
-        idle[shown],
+        idle,
     )
     groups = (
         "Blue: images with the finding; grey: all others; each group’s shares on the panel’s own scale."
@@ -242,5 +242,5 @@ def _histograms(run: Run) -> Picture:
     marks = "Black triangle: prevalence."
     if np.isfinite(idle).any():
         marks += " Orange triangle: what this loss predicts for an image that says nothing."
-    caption = f"Probabilities, {words}. {groups} {marks}{selection_note(run)}"
+    caption = f"Probabilities, {words}. {groups} {marks}{selection_note(run, shown)}"
     return Picture("fig8_probabilities", drawn, "Fig. 8 · Predicted probabilities", caption)

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from couplet.reporting import analysis
+from couplet.reporting.tables import couplings_of_folds
 from couplet.results.run import Run
+
+NAMED = 10  # labels of a kind; the rest are counted
 
 
 class Fact(NamedTuple):
@@ -79,15 +82,21 @@ def _without_names(reason: str, names: Iterable[str]) -> str:
 
 def _labels(run: Run) -> Fact:
     skipped = list(run.ensemble["oof"]["labels_skipped"])
-    some = sorted({name for fold in run.folds for name in fold.metrics["labels_skipped"]} - set(skipped))
-    details = []
-    if skipped:
-        details.append(f"no AUC (one class only), left out of every mean: {', '.join(skipped)}")
-    if some:
-        shown = ", ".join(some[:10]) + (f" and {len(some) - 10} more, below" if len(some) > 10 else "")
-        details.append(f"one class only in at least one fold: {shown}")
+    in_folds = {name for fold in run.folds for name in fold.metrics["labels_skipped"]}
+    in_test = set(run.ensemble["test"]["labels_skipped"]) if "test" in run.ensemble else set()
+    left_out = {
+        "no AUC (one class only), left out of every mean": skipped,
+        "one class only in at least one fold": sorted(in_folds - set(skipped)),
+        "one class only in the test part": sorted(in_test - set(skipped)),
+    }
+    details = [f"{why}: {_few(names)}" for why, names in left_out.items() if names]
     value = f"{len(run.labels) - len(skipped)} of {len(run.labels)} scored"
     return Fact("Labels", value, "; ".join(details) or "all have both classes in every fold", bool(details))
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {len(names) - NAMED} more, below" if len(names) > NAMED else shown
 
 
 def _batches(run: Run) -> Fact:
@@ -101,13 +110,13 @@ def _batches(run: Run) -> Fact:
 
 
 def _refiner(run: Run) -> Fact:
-    refiner, couplings = run.params.refiner, run.mean_couplings
-    if couplings is None:
+    refiner, matrices = run.params.refiner, couplings_of_folds(run)
+    if matrices is None:
         return Fact("Refiner", "off", "logits go straight to the sigmoid: the ablation")
-    alive = int((np.abs(analysis.off_diagonal(couplings)) >= analysis.SMALL).sum())
+    alive = int((analysis.off_diagonal(np.abs(matrices).max(axis=0)) >= analysis.SMALL).sum())
     total = len(run.labels) * (len(run.labels) - 1)
     strengths = f"α {refiner.alpha:g}, λ {refiner.lambda_:g}"
-    detail = f"{strengths}; {alive:,} of {total:,} mean couplings reach {analysis.SMALL:g}"
+    detail = f"{strengths}; {alive:,} of {total:,} couplings reach {analysis.SMALL:g} in at least one fold"
     return Fact("Refiner", "on", detail)
 
 

@@ -19,7 +19,7 @@ SCALE_AT_LEAST = 0.01  # the couplings' colours end here or later: next to nothi
 def correlations(labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray) -> bytes:
     """Fig 5: L x L Pearson correlation of the probabilities and, beside (or below) it, of the labels."""
     n, side_by_side = len(labels), len(labels) <= WITH_VALUES
-    size = 8.6 if n <= WITH_VALUES else max(4.2, 560 / n)
+    size = label_size(n)
     gutter = style.margin(labels, size)
     side = (style.FULL_WIDTH - gutter - 112) / 2 if side_by_side else style.FULL_WIDTH - gutter - 96
     height = side + 34 + gutter
@@ -36,6 +36,15 @@ def correlations(labels: Sequence[str], predicted: np.ndarray, observed: np.ndar
     bar = style.place(figure, style.FULL_WIDTH - 72, 30, 12, min(side, 320))
     figure.colorbar(image, cax=bar, ticks=np.linspace(-limit, limit, 5)).outline.set_visible(False)
     return style.to_png(figure)
+
+
+def label_size(n: int) -> float:
+    """Points of a label's name beside a matrix of n labels: never higher than its row of at most 560 points.
+
+    >>> [label_size(n) for n in (14, 40, 80, 1000)]
+    [8.6, 8.6, 7.0, 4.2]
+    """
+    return min(8.6, max(4.2, 560 / n))
 
 
 def correlation_limit(*matrices: np.ndarray) -> float:
@@ -55,7 +64,7 @@ def coupling_matrix(labels: Sequence[str], couplings: np.ndarray) -> bytes:
     Up to 24 labels the values are written into the cells, "·" where |A| < SMALL.
     """
     n = len(labels)
-    size = 8.6 if n <= WITH_VALUES else max(4.2, 560 / n)
+    size = label_size(n)
     gutter = style.margin(labels, size) + 16
     side = min(style.FULL_WIDTH - gutter - 112, max(46 * n, 300))
     figure = style.new_figure(gutter + side + 112, side + gutter + 20)

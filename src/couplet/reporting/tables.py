@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from couplet.reporting import analysis
+import numpy as np
+
+from couplet.reporting.no_information import no_information_output, states_the_risk
 from couplet.results.run import Run
 
 SCORES = {
@@ -18,6 +20,11 @@ SCORES = {
     "of1": "OF1",
 }
 TOP3 = {key: name for key, name in SCORES.items() if key not in ("auc_macro", "map")}
+OVERALL = (
+    "op",
+    "or",
+    "of1",
+)  # of all known cells together; the others are means over labels with both classes
 
 
 class Score(NamedTuple):
@@ -32,9 +39,9 @@ def score(metrics: dict[str, Any], key: str) -> Score:
     value = metrics.get(key)
     if value is not None:
         return Score(float(value))
-    if key == "auc_macro":
-        return Score(None, "no label has both classes here")
-    return Score(None, "no label has a positive here")
+    if key in OVERALL:
+        return Score(None, "no label has a positive here")
+    return Score(None, "no label has both classes here")
 
 
 def oof_score(run: Run) -> Score:
@@ -64,10 +71,13 @@ def score_rows(run: Run) -> list[tuple[str, int, list[Score]]]:
     ]
 
 
+def couplings_of_folds(run: Run) -> np.ndarray | None:
+    """(K, L, L) masked A of every fold's model; None without a refiner."""
+    matrices = [fold.couplings for fold in run.folds if fold.couplings is not None]
+    return np.stack(matrices) if matrices else None
+
+
 def no_information(run: Run, prevalence: float) -> float:
-    """What this run's loss predicts for an image that says nothing; NaN unless it is plain ASL."""
+    """What this run's loss asks for where an image says nothing; NaN where that is the prevalence or not known."""
     loss = run.params.loss
-    if loss.name != "asl" or loss.smoothing:
-        return float("nan")
-    args = loss.args
-    return analysis.no_information_probability(prevalence, args["gamma_pos"], args["gamma_neg"], args["clip"])
+    return float("nan") if states_the_risk(loss) else no_information_output(loss, prevalence)

@@ -8,7 +8,8 @@ import pandas as pd
 from couplet.evaluation.metrics import all_scores
 from couplet.inference.ensemble import mean_over_folds
 from couplet.project.console import say
-from couplet.project.files import write_csv
+from couplet.project.errors import UserError
+from couplet.project.files import RESTORE, read_record, write_csv
 from couplet.project.project import Project
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
@@ -55,7 +56,7 @@ def ensemble_predict() -> None:
 def submission(
     manifest: Manifest, test_ids: np.ndarray, ensemble: np.ndarray, oof: np.ndarray
 ) -> pd.DataFrame:
-    """The data set's own table, in its own row order.
+    """The data set's own table, in its own order of rows and columns.
 
     A quarantined test image must have a row too: it gets each label's mean out-of-fold probability, which is
     what is known of an image that nobody can see. The number of such rows is printed and in the report.
@@ -73,4 +74,13 @@ def submission(
         say(f"submission: {unseen} test images could not be read and get each label's mean probability")
     rows = rows.fillna(dict(zip(manifest.labels, oof.mean(axis=0), strict=True)))
     rows.insert(0, id_column, wanted[id_column].to_numpy())
-    return rows.reset_index(drop=True)
+    return rows.reset_index(drop=True)[_submission_columns(manifest, id_column)]
+
+
+def _submission_columns(manifest: Manifest, id_column: str) -> list[str]:
+    usual = [id_column, *manifest.labels]
+    path = manifest.project.labels
+    columns = read_record(path, labels=list).get("submission_columns", usual)
+    if not isinstance(columns, list) or sorted(map(str, columns)) != sorted(usual):
+        raise UserError(f"{path}: submission_columns are not {id_column!r} and the labels: {RESTORE}")
+    return columns

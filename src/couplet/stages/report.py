@@ -46,17 +46,21 @@ def report() -> None:
 def long_couplings(run: Run) -> pd.DataFrame:
     """Off-diagonal couplings in long form: source, target, coupling, fold ("0", "1" ... and "mean").
 
-    Without a refiner the table has no rows.
+    Of many labels only those with the strongest couplings (`reporting.selection.coupled_labels`): the table lies in
+    git and grows with the square of the labels. Without a refiner it has no rows.
     """
+    from couplet.reporting.selection import coupled_labels
+
+    shown = coupled_labels(run)
     matrices = {str(fold.fold): fold.couplings for fold in run.folds} | {"mean": run.mean_couplings}
-    names = [spreadsheet_safe(label) for label in run.labels]
+    names = [spreadsheet_safe(run.labels[i]) for i in shown]
     sources, targets = np.nonzero(~np.eye(len(names), dtype=bool))
     parts = [
         pd.DataFrame(
             {
                 "source": [names[i] for i in sources],
                 "target": [names[j] for j in targets],
-                "coupling": matrix[sources, targets],
+                "coupling": matrix[np.ix_(shown, shown)][sources, targets],
                 "fold": fold,
             }
         )

@@ -86,10 +86,10 @@ class Trainer:
             self.progress.epoch += 1
             self.progress.batch = 0
             self._save(folder)
-        if self.progress.skipped and not self.progress.steps:
+        if self.progress.lost and not self.progress.steps:
             raise UserError(
-                f"fold {self.fold}: all {self.progress.skipped} batches gave a loss or gradient that is not finite, "
-                f"so nothing was learned: {REMEDY}"
+                f"fold {self.fold}: all {self.progress.lost} batches gave a loss or gradient that is not finite"
+                f"{self.progress.overflows}, so nothing was learned: {REMEDY}"
             )
 
     def _finished(self) -> bool:
@@ -103,7 +103,7 @@ class Trainer:
         order = order[: self.batches_per_epoch * size]  # the last incomplete batch is dropped
         left = order[state.batch * size :]
         if state.batch == 0:
-            state.loss_sum, state.loss_batches, state.skipped_in_epoch = 0.0, 0, 0
+            state.begin_epoch()
         batches = image_batches(self.data.store, self.data.train_positions[left], size, self.device)
         name = f"fold {self.fold}, epoch {state.epoch + 1}/{self.params.schedule.epochs}"
         saved = time.monotonic()
@@ -134,12 +134,14 @@ class Trainer:
             state.loss_sum += outcome.loss
             state.loss_batches += 1
             state.skipped_in_a_row = 0
-            return
-        if self.precision == "fp16" and math.isfinite(outcome.loss) and outcome.scale > 1:
-            return  # fp16 begins with a scale that is too large, on purpose: that says nothing about the training
-        state.skipped += 1
-        state.skipped_in_epoch += 1
-        state.skipped_in_a_row += 1
+        elif self.precision == "fp16" and math.isfinite(outcome.loss) and outcome.scale > 1:
+            # fp16 begins with a scale that is too large, on purpose: that says nothing about the training.
+            state.overflowed += 1
+            state.overflowed_in_epoch += 1
+        else:
+            state.skipped += 1
+            state.skipped_in_epoch += 1
+            state.skipped_in_a_row += 1
         if state.skipped_in_a_row > self.params.train.max_skipped_in_a_row:
             raise UserError(
                 f"fold {self.fold}: {state.skipped_in_a_row} batches in a row gave a loss or gradient that is not "
@@ -166,7 +168,10 @@ class Trainer:
             data.store,
             data.val_positions,
             size=self.params.image.size,
-            batch_size=self.params.inference.batch_size,
+            # Not inference.batch_size: kernels add in another order for another size, so that the last digits, and
+            # with them the best epoch, would follow from it, and a fold would have to be trained again for it.
+            batch_size=self.params.train.batch_size,
+            size_setting="train.batch_size",
             tta=False,
             precision=self.precision,
             description=f"fold {self.fold}, validation",
@@ -200,13 +205,12 @@ class Trainer:
                 "lr": lr,
                 **diagnostics,
                 "skipped_batches": state.skipped_in_epoch,
+                **({"overflowed_batches": state.overflowed_in_epoch} if self.precision == "fp16" else {}),
             }
         )
         shown = "none (every batch was skipped)" if mean_loss is None else f"{mean_loss:.4f}"
-        skipped = f", {state.skipped_in_epoch} batches skipped" if state.skipped_in_epoch else ""
-        say(
-            f"fold {self.fold}, epoch {state.epoch + 1}: train loss {shown}, validation macro-AUC {auc:.4f}{skipped}"
-        )
+        result = f"train loss {shown}, validation macro-AUC {auc:.4f}{state.lost_in_epoch}"
+        say(f"fold {self.fold}, epoch {state.epoch + 1}: {result}")
 
     # --- checkpoints ------------------------------------------------------------------------------------------
 

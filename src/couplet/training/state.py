@@ -28,13 +28,38 @@ class Progress:
 
     epoch: int = 0
     batch: int = 0
-    steps: int = 0  # optimiser steps done; skipped batches do not count
+    steps: int = 0  # optimiser steps done; skipped and overflowed batches do not count
     loss_sum: float = 0.0
     loss_batches: int = 0
     skipped: int = 0
     skipped_in_epoch: int = 0
     skipped_in_a_row: int = 0
+    overflowed: int = (
+        0  # batches too large for fp16's scale, which came down: said apart from the skipped ones
+    )
+    overflowed_in_epoch: int = 0
     best_epoch: int = -1
     best_auc: float = -1.0
     history: list[dict[str, Any]] = field(default_factory=list)
     scaler: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> int:
+        """Batches that ended in no update."""
+        return self.skipped + self.overflowed
+
+    @property
+    def overflows(self) -> str:
+        """Words for an error that counts `lost` batches: which of them were fp16's."""
+        return f" ({self.overflowed} overflowed fp16)" if self.overflowed else ""
+
+    @property
+    def lost_in_epoch(self) -> str:
+        """Words for an epoch's line: its batches that ended in no update; nothing if there were none."""
+        counts = {"skipped": self.skipped_in_epoch, "overflowed fp16": self.overflowed_in_epoch}
+        return "".join(f", {n} batches {what}" for what, n in counts.items() if n)
+
+    def begin_epoch(self) -> None:
+        """Set to 0 what is counted per epoch."""
+        self.loss_sum, self.loss_batches = 0.0, 0
+        self.skipped_in_epoch = self.overflowed_in_epoch = 0

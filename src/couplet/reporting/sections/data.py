@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from couplet.reporting.gallery import ALL_LABELS, selection_note
 from couplet.reporting.section import Drawn
+from couplet.reporting.selection import GRID_LABELS, grid_labels, selection_note
 from couplet.results.run import Run
 
 TITLE = "Data and split"
@@ -18,10 +18,10 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     return {
         "parts": split_parts(run),
         "rows": split_rows(run),
-        "many_labels": len(run.labels) > ALL_LABELS,
+        "many_labels": len(run.labels) > GRID_LABELS,
         "positives": drawn.gallery.positives,
         "samples": drawn.gallery.samples,
-        "selection_note": selection_note(run),
+        "selection_note": selection_note(run, grid_labels(run)),
     }
 
 

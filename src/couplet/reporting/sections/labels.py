@@ -8,7 +8,9 @@ import numpy as np
 
 from couplet.evaluation.intervals import delong_intervals
 from couplet.evaluation.metrics import average_precision_per_label
+from couplet.reporting.no_information import states_the_risk
 from couplet.reporting.section import Drawn
+from couplet.reporting.selection import ROW_LABELS, grid_labels, selection_note
 from couplet.reporting.tables import no_information
 from couplet.results.run import Run
 
@@ -19,9 +21,15 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     """A row per label with its marks on the scale, the scale's start, and the figure of correlations."""
     rows = label_rows(run)
     start = axis_start(rows)
+    marked = [(row, forest(row, start)) for row in rows]
+    # Up to as many labels as a figure has rows, all are in sight; of more the most frequent ones.
+    shown = grid_labels(run) if len(rows) > ROW_LABELS else range(len(rows))
     return {
-        "rows": [(row, forest(row, start)) for row in rows],
+        "rows": marked,
+        "most_frequent": [marked[i] for i in shown],
+        "selection_note": selection_note(run, shown),
         "axis_start": start,
+        "with_no_information": not states_the_risk(run.params.loss),
         "correlation": drawn.gallery.correlation,
     }
 
