@@ -4,11 +4,11 @@ BIN := .venv/bin
 # DVC runs each stage with `python`: it must be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test bench faults check format
+.PHONY: help repro test test-all bench faults check format
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.-]+):.*## /\1\t/' | expand -t 12
 
 # Built again only when what it is built from changed.
 .venv: .venv/.complete  ## the environment alone
@@ -24,8 +24,11 @@ repro: .venv  ## the whole pipeline: params.yaml -> plots/report.html
 	@echo "open plots/report.html"
 	@couplet committed
 
-test: .venv  ## all tests
+test: .venv  ## all tests but the slow simulations
 	python -m pytest -n 2 --dist loadfile
+
+test-all: .venv  ## all tests, the slow simulations of coverage included
+	python -m pytest -n 2 --dist loadfile -m 'not committed'
 
 # Half an hour on two quiet cores; ONLY="prepare codec" runs those alone, and studies run only when named.
 bench: .venv  ## measure everything again, into benchmarks/RESULTS.md

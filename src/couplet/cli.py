@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Annotated
 
 import typer
@@ -30,7 +29,8 @@ Fold = Annotated[int, typer.Argument(help="number of the fold, from split.folds"
 def preset_command(
     name: Annotated[str | None, typer.Argument(help="a file in presets/; without it they are listed")] = None,
 ) -> None:
-    """Write params.yaml from the schema's defaults and presets/NAME.yaml."""
+    """Write params.yaml from the schema's defaults and presets/NAME.yaml; remove outputs of folds it has not."""
+    from couplet.running.stale import prune
     from couplet.settings.presets import load_preset, params_yaml, preset_names
 
     if name is None:
@@ -40,6 +40,14 @@ def preset_command(
     scanned = HERE.inventory.exists() and read_record(HERE.inventory, source=str)["source"] == source
     write_text(HERE.params, params_yaml(params))
     say(f"{HERE.params} now holds the preset {name} and nothing else; `dvc params diff` shows what changed")
+    pruned = prune(params.split.folds)
+    for path in pruned:
+        say(f"removed {path}")
+    if pruned:
+        # Else the last stages would refuse them, after all folds have been trained.
+        say(
+            f"they are of folds that split.folds = {params.split.folds} does not have; git and DVC bring them back"
+        )
     if not scanned:
         where = "" if source == "phantom" else f" once {HERE.raw(source)} is there (docs/datasets.md)"
         say(f"next: `couplet scan`{where}, because {HERE.inventory} describes another data set")
@@ -48,25 +56,44 @@ def preset_command(
 @app.command("check", rich_help_panel=SETTINGS)
 @stage
 def check_command() -> None:
-    """Validate params.yaml and say what differs from its preset."""
+    """Validate params.yaml, and say what differs from its preset and which settings do nothing."""
+    from couplet.results.weights import unlisted_weights
+    from couplet.running.stale import refuse_stale_folds
+    from couplet.settings.idle import idle_lines
     from couplet.settings.params import load_params
-    from couplet.settings.presets import differences_from_preset
+    from couplet.settings.presets import differences_from_preset, load_preset
 
     params = load_params()
+    unlisted = unlisted_weights(params.model)
     differences = differences_from_preset(params)
     for key, theirs, ours in differences:
         say(f"{key}: {ours} (preset {params.preset}: {theirs})")
+    for line in idle_lines(params, load_preset(params.preset)):
+        say(f"does nothing: {line}")
+    refuse_stale_folds(params.split.folds)
     say(f"{HERE.params} is valid: preset {params.preset}, {len(differences)} settings differ from it")
+    if unlisted:
+        say(f"before the first run: {unlisted}")
 
 
 @app.command("scan", rich_help_panel=SETTINGS)
 @stage
 def scan_command() -> None:
-    """Take the inventory of data/raw/<source>; run it whenever the raw files change."""
+    """Take the inventory of data/raw/<source> and of pretrained weights; run it whenever one of them changes."""
     from couplet.datasets.inventory import scan_source
+    from couplet.results.weights import list_weights
     from couplet.settings.params import load_params
 
-    scan_source(load_params().data.source)
+    params = load_params()
+    weights = {}
+    if params.model.pretrained:
+        from couplet.models.backbone import pretrained_digest  # torch: only if there are weights to look at
+
+        weights[params.model.backbone] = pretrained_digest(params.model, HERE.weights)
+    scan_source(params.data.source)
+    list_weights(weights)
+    for name, sha256 in weights.items():
+        say(f"{HERE.weights_list}: {name}, sha256 {sha256}")
 
 
 @app.command("committed", rich_help_panel=COMPARE)
@@ -78,20 +105,42 @@ def committed_command() -> None:
     say(committed())
 
 
+@app.command("compare", rich_help_panel=COMPARE)
+@stage
+def compare_command(
+    a: Annotated[str, typer.Argument(help="a revision, an experiment, names of experiments as 'on-*', or .")],
+    b: Annotated[str, typer.Argument(help="what A is compared with, named in the same way")],
+    part: Annotated[
+        str, typer.Option(help="oof: out-of-fold images, test: the ensemble on the test part")
+    ] = "oof",
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="allow arms of different repeats")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for scripts")] = False,
+) -> None:
+    """Say whether run A is better than run B, and what one may conclude; groups of repeats say most."""
+    from couplet.commands import compare_text
+    from couplet.commands.compare import as_json as in_json
+    from couplet.commands.compare import compare
+
+    answer = compare(a, b, part, unpaired)
+    say(in_json(answer) if as_json else compare_text.as_text(answer))
+
+
 @app.command("prune", rich_help_panel=CARE)
 @stage
 def prune_command() -> None:
     """Remove outputs of folds that split.folds no longer lists, and old scratch."""
-    from couplet.running.stale import stale_fold_outputs
+    from couplet.running.stale import prune
     from couplet.running.workspace import collect
     from couplet.settings.params import load_params
+    from couplet.settings.yaml12 import read_yaml
 
     folds = load_params().split.folds
-    for path in stale_fold_outputs(folds):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in prune(folds):
         say(f"removed {path}")
-    for parent in sorted(HERE.scratch.glob("*/")):
-        collect(parent)
+    # COUPLET_SCRATCH may be a folder that other things share: only the stages' own folders in it are ours.
+    for name in read_yaml(HERE.dvc_yaml)["stages"]:
+        if (HERE.scratch / name).is_dir():
+            collect(HERE.scratch / name)
     say(f"folds kept: {', '.join(map(str, folds))}")
 
 

@@ -69,6 +69,35 @@ CASES = [
         code=1,
     ),
     usage(
+        "a comparison with nothing",
+        "compare HEAD",
+        "Missing argument 'b': `couplet compare --help` says what it takes",
+    ),
+    usage(
+        "a comparison of a part that there is not",
+        "compare . . --part train",
+        "--part = 'train' is not allowed: it should be oof or test",
+        code=1,
+    ),
+    usage(
+        "a comparison of revisions outside a DVC project",
+        "compare HEAD on-1",
+        "this is not the root folder of a DVC project: go there first",
+        code=1,
+    ),
+    usage(
+        "a comparison of groups outside a DVC project",
+        "compare on-* off-*",
+        "this is not the root folder of a DVC project: go there first",
+        code=1,
+    ),
+    usage(
+        "a comparison before there is a run",
+        "compare . .",
+        "data/prepared/labels.json is not there: run `dvc repro` (or `dvc checkout`) to make it",
+        code=1,
+    ),
+    usage(
         "a stage before the one it needs",
         "split-mis",
         "data/prepared/labels.json is not there: run `dvc repro` (or `dvc checkout`) to make it",

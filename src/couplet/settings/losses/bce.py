@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from couplet.settings.schema.section import PAPER_1, Section
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Settings(Section):
@@ -15,3 +20,28 @@ class Settings(Section):
         description="weight positives by negatives / positives of the training fold, within [1, 10]",
         json_schema_extra=PAPER_1,
     )
+
+
+def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarray:
+    """P(y = 1) of an image for which an output of p has the least expected loss: odds(p) / weight of positives.
+
+    Args:
+        p: outputs of any shape, in [0, 1].
+        settings: of the loss.
+        prevalence: the label's share of positives in training, from which the weight follows; NaN: unknown.
+
+    Returns:
+        float64 in [0, 1], of p's shape.
+
+    >>> import numpy as np
+    >>> posterior(np.array([0.0, 0.5, 1.0]), Settings(), prevalence=0.25).tolist()
+    [0.0, 0.25, 1.0]
+    """
+    import numpy as np
+
+    p = np.asarray(p, dtype=np.float64)
+    weight = 1.0
+    if settings.pos_weight:
+        # As the loss weighs them; without a positive it is the bound.
+        weight = min(max((1 - prevalence) / prevalence, 1.0), 10.0) if prevalence > 0 else 10.0
+    return p / (p + weight * (1 - p))

@@ -1,0 +1,170 @@
+"""`couplet compare A B`: whether one run, or one group of repeats, is better than another.
+
+    couplet compare HEAD no-refiner
+    couplet compare 'on-*' 'off-*' --part test
+
+Each argument is a git revision, the name of a DVC experiment, a pattern of experiments' names, or `.` for the
+workspace. Nothing is checked out and nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from couplet.commands.arms import Arms, as_arms
+from couplet.commands.revisions import PARTS, FinishedRun, read_runs
+from couplet.evaluation import comparison
+from couplet.evaluation.calibration.error import log_losses, squared_errors
+from couplet.evaluation.comparison import Comparison
+from couplet.evaluation.estimate import Estimate, Source
+from couplet.evaluation.leave_one_out import (
+    LeaveOneOut,
+    leave_one_out_auc,
+    leave_one_out_mean,
+)
+from couplet.evaluation.leave_one_out_precision import leave_one_out_average_precision
+from couplet.project.errors import UserError
+
+Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]
+LOSSES: dict[str, Loss] = {
+    "log loss": log_losses,
+    "Brier score": squared_errors,
+}  # of calibrated probabilities
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `couplet compare` prints."""
+
+    part: str
+    arms: Arms
+    auc: Comparison  # the primary endpoint is its macro
+    a: Estimate  # macro-AUC of each arm
+    b: Estimate
+    secondary: dict[str, Comparison]
+
+    @property
+    def verdict(self) -> str:
+        """One of four sentences."""
+        return comparison.verdict(self.auc.macro)
+
+
+def compare(a: str, b: str, part: str = "oof", unpaired: bool = False) -> Answer:
+    """Compare the runs that two arguments name.
+
+    Args:
+        a, b: each names a run or several (`couplet.commands.revisions.read_runs`).
+        part: oof or test.
+        unpaired: allow arms of different repeats, at the cost of what paired repeats share.
+
+    Raises:
+        UserError: a run cannot be read, or the runs cannot be compared (`couplet.commands.arms`).
+    """
+    if part not in PARTS:
+        raise UserError(f"--part = {part!r} is not allowed: it should be {' or '.join(PARTS)}")
+    arms = as_arms(read_runs(a, part), read_runs(b, part), unpaired)
+    ours, theirs = ([list(_auc(run)) for run in arm] for arm in (arms.a, arms.b))
+    auc = comparison.compare(ours, theirs, arms.paired)
+    used = auc.labels
+    flags = ("selected",) if part == "oof" else ()
+    n_images = int(np.isfinite(arms.a[0].truth[:, used]).any(axis=1).sum())
+    difference = replace(auc.macro.estimate.of(*_sources(arms.runs)), n_images=n_images).flagged(*flags)
+    each = [
+        replace(comparison.mean_of_repeats([[run[i] for i in used] for run in runs]), n_images=n_images)
+        for runs in (ours, theirs)
+    ]
+    return Answer(
+        part=part,
+        arms=arms,
+        auc=replace(auc, macro=replace(auc.macro, estimate=difference)),
+        a=each[0].of(*_sources(arms.a)).flagged(*flags),
+        b=each[1].of(*_sources(arms.b)).flagged(*flags),
+        secondary=_secondary(arms),
+    )
+
+
+# --- statistics -----------------------------------------------------------------------------------------------
+
+
+def _compared(arms: Arms, statistic: Callable[[FinishedRun], Iterable[LeaveOneOut]]) -> Comparison:
+    """Compare a statistic of both arms' runs."""
+    a, b = ([list(statistic(run)) for run in arm] for arm in (arms.a, arms.b))
+    return comparison.compare(a, b, arms.paired)
+
+
+def _auc(run: FinishedRun) -> Iterable[LeaveOneOut]:
+    return leave_one_out_auc(run.truth, run.probabilities, run.patients)
+
+
+def _average_precision(run: FinishedRun) -> Iterable[LeaveOneOut]:
+    return leave_one_out_average_precision(run.truth, run.probabilities, run.patients)
+
+
+def _loss(loss: Loss, run: FinishedRun) -> Iterable[LeaveOneOut]:
+    assert run.calibrated is not None
+    return leave_one_out_mean(loss(run.truth, run.calibrated), run.patients)
+
+
+def _secondary(arms: Arms) -> dict[str, Comparison]:
+    """mAP, and where all runs have calibrated probabilities their losses."""
+    found = {"mAP": _compared(arms, _average_precision)}
+    if all(run.calibrated is not None for run in arms.runs):
+        found |= {name: _compared(arms, partial(_loss, loss)) for name, loss in LOSSES.items()}
+    return found
+
+
+def _sources(runs: Iterable[FinishedRun]) -> list[Source]:
+    return [Source(f"{run.name}:{source.path}", source.md5) for run in runs for source in run.sources]
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------
+
+
+def as_json(answer: Answer) -> str:
+    """All of an answer, full digits; null stands for what is not defined and for infinite degrees of freedom."""
+    labels = answer.arms.a[0].manifest.labels
+    content = {
+        "part": answer.part,
+        "a": _arm_record(answer.arms.a, answer.a),
+        "b": _arm_record(answer.arms.b, answer.b),
+        "paired": answer.arms.paired,
+        "settings": [{"key": key, "a": ours, "b": theirs} for key, ours, theirs in answer.arms.settings],
+        "made_differently": [
+            {"what": what, "a": ours, "b": theirs} for what, ours, theirs in answer.arms.made
+        ],
+        "auc": _record(answer.auc, labels),
+        "secondary": {name: _record(found, labels) for name, found in answer.secondary.items()},
+        "verdict": answer.verdict,
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _arm_record(runs: list[FinishedRun], estimate: Estimate) -> dict[str, Any]:
+    repeats = [{"name": run.name, "seed": run.repeat[0], "repeat": run.repeat[1]} for run in runs]
+    return {"runs": repeats, "auc_macro": estimate.as_dict()}
+
+
+def _record(found: Comparison, labels: list[str]) -> dict[str, Any]:
+    p = found.adjusted()
+    per_label = [
+        {"label": label, **_finite(difference.as_dict()), "holm": holm, "benjamini_hochberg": bh}
+        for label, difference, holm, bh in zip(labels, found.per_label, *p, strict=True)
+    ]
+    return {
+        "macro": _finite(found.macro.as_dict()),
+        "labels_used": [labels[i] for i in found.labels],
+        "labels": per_label,
+    }
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in record.items()
+    }

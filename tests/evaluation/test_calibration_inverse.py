@@ -1,0 +1,159 @@
+"""The loss's exact inverse: by hand, by the loss itself, and as the prior of a beta map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from couplet.evaluation.calibration.beta import BetaMap
+from couplet.evaluation.calibration.inverse import output_of, posterior_of, prior_of
+from couplet.settings import losses
+from couplet.settings.params import LossParams
+from couplet.settings.schema.plugins import LOSSES
+
+ETAS = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95])
+
+
+def asl(gamma_pos: float, gamma_neg: float, clip: float, smoothing: float = 0.0) -> LossParams:
+    args = {"gamma_pos": gamma_pos, "gamma_neg": gamma_neg, "clip": clip}
+    return LossParams(name="asl", args=args, smoothing=smoothing)
+
+
+def eta(loss: LossParams, *p: float, prevalence: float = 0.1) -> list[float]:
+    return posterior_of(loss)(np.array(p), prevalence).tolist()
+
+
+def risk(p: np.ndarray, eta: float, gamma_pos: float, gamma_neg: float, clip: float) -> np.ndarray:
+    """The expected loss as the paper writes it."""
+    s = np.maximum(p - clip, 0)
+    return -eta * (1 - p) ** gamma_pos * np.log(p) - (1 - eta) * s**gamma_neg * np.log(1 - s)
+
+
+def test_values_by_hand() -> None:
+    # 0.45^4 / 0.55 - 4 * 0.45^3 * log(0.55) = 0.0745568 + 0.2179116, and 1 / H(0.5) = 0.5.
+    odds = (0.45**4 / 0.55 + 4 * 0.45**3 * 0.5978370) / 2
+    assert odds == pytest.approx(0.1462342, abs=1e-7)
+    found = eta(LossParams(), 0.5, 1.0, 0.9, 0.36)
+    assert found == pytest.approx([odds / (1 + odds), 0.963721, 0.8799, 0.0203], abs=5e-5)
+    assert found[:2] == pytest.approx([0.127578, 0.963721], abs=1e-6)
+    assert eta(asl(2, 2, 0), 0.5) == pytest.approx([0.5], abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [asl(0, 0, 0), LossParams(name="bce", args={"pos_weight": False})])
+def test_of_cross_entropy_it_changes_nothing(loss: LossParams) -> None:
+    p = np.array([0, 1e-12, 1e-9, 0.02, 0.5, 0.999, 1 - 1e-9, 1])
+    np.testing.assert_allclose(eta(loss, *p), p, rtol=1e-12)
+
+
+def test_weighted_cross_entropy_divides_the_odds() -> None:
+    weighted = LossParams(name="bce")
+    assert eta(weighted, 0.5, prevalence=0.25) == pytest.approx([0.25])  # weight 3
+    assert eta(weighted, 0.5, prevalence=0.01) == pytest.approx([1 / 11])  # the weight is at most 10
+    assert eta(weighted, 0.5, prevalence=0.9) == [0.5]  # and at least 1
+    assert eta(weighted, 0.5, prevalence=0.0) == eta(weighted, 0.5, prevalence=float("nan")) == [1 / 11]
+
+
+@pytest.mark.parametrize("settings", [(0, 4, 0.05), (1, 4, 0.05), (2, 2, 0), (0.5, 1, 0.2), (0, 0, 0)])
+def test_the_least_expected_loss_on_a_grid_is_there(settings: tuple[float, float, float]) -> None:
+    p = np.linspace(0, 1, 400_001)[1:-1]
+    for wanted in ETAS:
+        best = p[np.argmin(risk(p, wanted, *settings))]
+        assert eta(asl(*settings), best)[0] == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_the_trained_loss_has_no_gradient_there(name: str, smoothing: float) -> None:
+    import torch
+
+    from couplet.training.loss import build_loss
+
+    prevalence = 0.2
+    truth = np.repeat([1.0, 0.0], [20, 80])[:, None]
+    section = LossParams(name=name, reduction="sum", smoothing=smoothing)
+    loss = build_loss(section, truth)
+    p = output_of(ETAS[:-1], posterior_of(section), prevalence)
+    logits = torch.tensor(logit(p), dtype=torch.float64, requires_grad=True)
+    columns = [
+        loss(logits[None] * 1.0, torch.full((1, len(p)), float(y), dtype=torch.float64)) for y in (1, 0)
+    ]
+    one, zero = (torch.autograd.grad(column, logits)[0].numpy() for column in columns)
+    np.testing.assert_allclose(ETAS[:-1] * one + (1 - ETAS[:-1]) * zero, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma_pos", [0, 0.5, 1, 2, 4])
+@pytest.mark.parametrize("gamma_neg", [0, 0.5, 1, 2, 4])
+@pytest.mark.parametrize("clip", [0, 0.05, 0.2])
+def test_rising_and_finite(gamma_pos: float, gamma_neg: float, clip: float) -> None:
+    p = np.linspace(0, 1, 10_001)
+    found = np.array(eta(asl(gamma_pos, gamma_neg, clip), *p))
+    assert not np.isnan(found).any() and found.min() >= 0 and found.max() <= 1
+    assert (found[p <= clip] == 0).all()
+    assert (np.diff(found) >= 0).all()
+    # Nearer to 1 doubles are as far from each other as the posteriors are.
+    assert (np.diff(found[(p > clip) & (found < 1 - 1e-12)]) > 0).all()
+
+
+def test_smoothing_is_undone() -> None:
+    # eta' = eta (1 - e) + e / 2: what is expressed at 0.45 is 0.444 after smoothing by 0.1.
+    plain = LossParams(name="bce", args={"pos_weight": False}, smoothing=0.1)
+    assert eta(plain, 0.45, 0.5, 0.95, 0.01, 0.99) == pytest.approx([0.4 / 0.9, 0.5, 1, 0, 1])
+
+
+def test_no_information_output() -> None:
+    posterior = posterior_of(LossParams())
+    found = output_of(np.array([0.02, 0.1]), posterior, 0.02)
+    np.testing.assert_allclose(found, [0.3590, 0.4775], atol=5e-5)
+    np.testing.assert_allclose(posterior(output_of(ETAS, posterior, 0.1), 0.1), ETAS, rtol=1e-12)
+    assert output_of(np.array([0.97]), posterior, 0.1).tolist() == [1.0]  # above what it ever expresses
+    assert output_of(np.array([0.1]), posterior_of(LossParams(name="bce")), 0.1) == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize(
+    ("loss", "prevalence", "expected"),
+    [
+        (LossParams(), 0.02, (5.7199, 0.3377, 1.8000)),
+        (asl(2, 2, 0), 0.02, (2.7219, 2.6392, 0.0614)),
+        (LossParams(name="bce", args={"pos_weight": False}), 0.02, (1, 1, 0)),
+        (LossParams(name="bce"), 0.25, (1, 1, -np.log(3))),
+        (LossParams(name="bce"), 0.02, (1, 1, -np.log(10))),
+    ],
+)
+def test_prior(loss: LossParams, prevalence: float, expected: tuple[float, float, float]) -> None:
+    found = prior_of(posterior_of(loss), prevalence)
+    assert (found.a, found.b, found.c) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_prior_of_asl_is_its_inverse_within_4_thousandths() -> None:
+    posterior = posterior_of(LossParams())
+    low, high = output_of(np.array([0.002, 0.95]), posterior, 0.02)
+    p = np.linspace(low, high, 10_000)
+    off = np.abs(expit(prior_of(posterior, 0.02).logit(p)) - posterior(p, 0.02))
+    assert 0.0035 < off.max() < 0.0037
+
+
+@pytest.mark.parametrize("gamma_neg", [0, 1, 4])
+@pytest.mark.parametrize("clip", [0, 0.05, 0.5])
+@pytest.mark.parametrize("smoothing", [0, 0.2, 0.9])
+def test_a_prior_never_falls(gamma_neg: float, clip: float, smoothing: float) -> None:
+    # With the largest clip and smoothing the loss expresses nothing: the prior is the identity.
+    found = prior_of(posterior_of(asl(0, gamma_neg, clip, smoothing)), 0.1)
+    assert found.a >= 0 and found.b >= 0 and found.a + found.b > 0 and np.isfinite(found.c)
+
+
+def test_a_loss_without_an_inverse_of_its_own_counts_as_proper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "from couplet.settings.schema.section import Section\nclass Settings(Section):\n    width: int = 3\n"
+    )
+    (tmp_path / "brier.py").write_text(text)
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+    section: dict[str, Any] = {"name": "brier"}
+    posterior = posterior_of(LossParams.model_validate(section))
+    assert posterior(np.array([0.3]), 0.1).tolist() == [0.3]
+    assert prior_of(posterior, 0.1).rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]

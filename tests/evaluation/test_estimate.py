@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from couplet.evaluation.estimate import FLAGS, Estimate, Source, around, few, in_order, source_of
+
+
+def test_one_rendering_with_interval_reason_and_flags() -> None:
+    whole = Estimate(0.83771, 0.82449, 0.8513)
+    assert whole.text() == str(whole) == "0.8377 [0.824, 0.851]"
+    assert whole.text(2) == "0.84 [0.8, 0.9]"
+    assert whole.flagged("few", "selected").text() == "0.8377 [0.824, 0.851] (selected, few)"
+    assert Estimate(0.83771, reason="one patient").text() == "0.8377, no interval: one patient"
+    assert Estimate(None, reason="no positive image").text() == "undefined, no interval: no positive image"
+    assert Estimate(-0.00001, -0.1, 0.1).text() == "0.0000 [-0.100, 0.100]"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"value": 0.5}, "either an interval or a reason"),
+        ({"value": 0.5, "low": 0.4, "high": 0.6, "reason": "none"}, "either an interval or a reason"),
+        ({"value": 0.5, "low": 0.4}, "both ends"),
+        ({"value": 0.5, "low": 0.6, "high": 0.7}, "does not enclose 0.5"),
+        ({"value": 0.5, "low": 0.4, "high": 0.45}, "does not enclose 0.5"),
+        ({"value": None, "low": 0.4, "high": 0.45}, "is not finite"),
+        ({"value": 0.5, "low": float("nan"), "high": 0.6}, "is not finite"),
+        ({"value": float("nan"), "reason": "x"}, "nan is no estimate"),
+        ({"value": 0.5, "reason": "x", "level": 1.0}, "level must be between 0 and 1, not 1.0"),
+        ({"value": 0.5, "reason": "x", "flags": ("sure",)}, "flag 'sure' is none of"),
+        ({"value": 0.5, "reason": "x", "flags": ("few", "selected")}, "in that order"),
+    ],
+)
+def test_what_is_no_estimate_is_refused(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Estimate(**fields)
+
+
+def test_the_cell_names_the_md5_of_its_files(tmp_path: Path) -> None:
+    path = tmp_path / "data/folds/fold_0.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"image_id,a\n")
+    source = source_of(path, tmp_path)
+    assert source == Source("data/folds/fold_0.csv", hashlib.md5(b"image_id,a\n").hexdigest())
+    estimate = Estimate(
+        0.5, 0.4, 0.6, method="a < b", n_images=9, n_patients=4, n_positive_patients=2, flags=("few",)
+    )
+    cell = estimate.of(source, Source("b", "1234")).cell()
+    assert cell.startswith(f'<td class="estimate" data-source="{source.md5} 1234" title="')
+    assert cell.endswith(">0.5000 [0.400, 0.600] (few)</td>")
+    assert 'title="95 % interval, a &lt; b; 9 images of 4 patients, 2 with a positive image; few: ' in cell
+    assert "from data/folds/fold_0.csv, b" in cell
+    assert Estimate(0.5, reason="<one>").cell(tag="span").endswith(">0.5000, no interval: &lt;one&gt;</span>")
+
+
+def test_as_json() -> None:
+    content = Estimate(0.5, 0.4, 0.6, source=(Source("a", "b"),), flags=("leak",)).as_dict()
+    assert json.loads(json.dumps(content)) == content
+    assert content["source"] == [{"path": "a", "md5": "b"}]
+    assert content["flags"] == ["leak"]
+
+
+def test_flags_and_few() -> None:
+    assert in_order(tuple(reversed(FLAGS))) == tuple(FLAGS)
+    assert (few(None), few(9), few(10)) == ((), ("few",), ())
+
+
+def test_an_interval_without_width_is_none() -> None:
+    assert around(2.0, 0.5, np.log, np.exp).high == pytest.approx(2 * np.exp(0.5))
+    assert around(0.3, 1e-17, float, float).text() == (
+        "0.3000, no interval: it is the same without any one patient"
+    )
