@@ -8,12 +8,12 @@ import pytest
 from pandas import DataFrame
 
 from couplet.datasets import csv_text
-from couplet.datasets.tables import find_table, hidden_rows, read_table, resolve_unknown
+from couplet.datasets.tables import find_table, hidden_rows, read_raw_table, resolve_unknown
 from tests.support.errors import refused
 
 
 def test_rows_are_indexed_by_their_line_and_cells_are_text(put):
-    table = read_table(put("t.csv", 'id,note\n007,"two\nlines"\n\n1.0, padded \n'))
+    table = read_raw_table(put("t.csv", 'id,note\n007,"two\nlines"\n\n1.0, padded \n'))
     assert table.columns == ["id", "note"]
     assert table.cells.index.tolist() == [2, 5]  # the quoted cell ends on line 3, line 4 is empty
     assert table.cells["id"].tolist() == ["007", "1.0"]
@@ -27,22 +27,22 @@ def test_rows_are_indexed_by_their_line_and_cells_are_text(put):
 )
 def test_bom_line_ends_and_trailing_commas_do_not_matter(raw, content):
     (raw / "t.csv").write_bytes(content)
-    table = read_table(raw / "t.csv", ["id", "A"])
+    table = read_raw_table(raw / "t.csv", ["id", "A"])
     assert table.columns == ["id", "A"]
     assert table.cells.to_numpy().tolist() == [["x", "1"], ["y", ""]]
 
 
 def test_gzip_is_read_and_a_broken_one_is_named(raw):
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\nx\n"))
-    assert read_table(raw / "t.csv.gz").cells["id"].tolist() == ["x"]
+    assert read_raw_table(raw / "t.csv.gz").cells["id"].tolist() == ["x"]
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\nx\n")[:-6])
-    assert "t.csv.gz cannot be read" in refused(read_table, raw / "t.csv.gz")
+    assert "t.csv.gz cannot be read" in refused(read_raw_table, raw / "t.csv.gz")
 
 
 def test_a_packed_table_is_not_unpacked_beyond_the_limit(raw, monkeypatch):
     monkeypatch.setattr(csv_text, "MAX_BYTES", 1000)
     (raw / "t.csv.gz").write_bytes(gzip.compress(b"id\n" + b"x\n" * 10**6))
-    assert refused(read_table, raw / "t.csv.gz") == (
+    assert refused(read_raw_table, raw / "t.csv.gz") == (
         f"{raw}/t.csv.gz has more than 1000 bytes: it is no label table, take it away"
     )
 
@@ -66,7 +66,7 @@ def test_text_is_read_in_pieces_and_no_character_or_line_end_is_torn(raw):
 
 def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put):
     path = put("t.csv", 'id\na\n"b\nc\nd\n')
-    assert refused(read_table, path) == (
+    assert refused(read_raw_table, path) == (
         f"{path}, row 3: not valid CSV (unexpected end of data): mend its quotation marks"
     )
 
@@ -100,15 +100,17 @@ def test_a_quotation_mark_that_is_never_closed_is_named_where_it_opens(put):
 )
 def test_unreadable_tables_are_named(raw, content, expected):
     (raw / "t.csv").write_bytes(content)
-    assert f"{raw}/{expected}" in refused(read_table, raw / "t.csv", ["id"])
+    assert f"{raw}/{expected}" in refused(read_raw_table, raw / "t.csv", ["id"])
 
 
 def test_missing_table(raw):
-    assert f"{raw}/t.csv is not there" in refused(read_table, raw / "t.csv")
+    assert f"{raw}/t.csv is not there" in refused(read_raw_table, raw / "t.csv")
 
 
 def test_cells_are_checked(put):
-    table = read_table(put("t.csv", "id,patient,part,A,B\nx,1,train,1,0.0\ny,,test,-1,\nx,3,valid,1.0,yes\n"))
+    table = read_raw_table(
+        put("t.csv", "id,patient,part,A,B\nx,1,train,1,0.0\ny,,test,-1,\nx,3,valid,1.0,yes\n")
+    )
     where = f"{table.path}, row"
     assert refused(table.unique, "id") == (
         f"{where} 4, column 'id': 'x' is already in row 2: take one of them out"
@@ -127,12 +129,12 @@ def test_cells_are_checked(put):
 
 @pytest.mark.parametrize("value", ["2", "nan", "0.5", "1.00", "TRUE", "+1"])
 def test_only_the_four_label_values_are_labels(put, value):
-    table = read_table(put("t.csv", f"A\n{value}\n"))
+    table = read_raw_table(put("t.csv", f"A\n{value}\n"))
     assert f"row 2, column 'A': {value!r} is not a label" in refused(table.label_values, ["A"])
 
 
 def test_labels_are_named_by_the_first_bad_row(put):
-    table = read_table(put("t.csv", "A,B\n0,x\ny,1\n"))
+    table = read_raw_table(put("t.csv", "A,B\n0,x\ny,1\n"))
     assert "row 2, column 'B': 'x'" in refused(table.label_values, ["A", "B"])
 
 

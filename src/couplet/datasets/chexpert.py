@@ -15,7 +15,7 @@ from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images
-from couplet.datasets.tables import Table, read_table
+from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
 
@@ -54,11 +54,11 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     batches = sorted(path for path in folder.glob(BATCHES) if path.is_dir())
     # In the folders as shipped the tables are in one of them.
     home = next((path for path in batches if (path / TRAIN).exists()), folder)
-    train = read_table(_train_table(home), (*PEOPLE, *LABELS))
+    train = read_raw_table(_train_table(home), (*PEOPLE, *LABELS))
     tables = [("train", train)]
     if name := _test_table(home, args):
         # The test labels come without what is known of people.
-        test = read_table(home / name, (*(PEOPLE if name == VALID else ["Path"]), *LABELS))
+        test = read_raw_table(home / name, (*(PEOPLE if name == VALID else ["Path"]), *LABELS))
         tables.append(("test", test))
     parts = []
     for part, table in tables:

@@ -15,7 +15,7 @@ from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.csv_labels import label_columns
 from couplet.datasets.folder import check_images, check_paths, homes_of, with_endings
 from couplet.datasets.names import check_names
-from couplet.datasets.tables import Table, find_table, read_table
+from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
 
@@ -60,7 +60,7 @@ class Args(Settings):
 
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read the table; rows that repeat an image are one image if they agree, and an error if they do not."""
-    table = read_table(_table_path(folder, args))
+    table = read_raw_table(_table_path(folder, args))
     columns = {role: _find_column(table, role, getattr(args, f"{role}_column")) for role in COMMON}
     columns["image"] = image = columns["image"] or _column_of_files(table, folder, args)
     labels = label_columns(table, args.label_columns, {*columns.values()}, image)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths
-from couplet.datasets.tables import Table, find_table, read_table
+from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.errors import UserError
 
 PEOPLE = ("Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition")
@@ -47,7 +47,7 @@ class Args(Settings):
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read one division: labelled training images, and the test images where they are listed."""
     number = _division_number(folder, args)
-    train = read_table(_train_table(folder, number), (*PEOPLE, *LABELS))
+    train = read_raw_table(_train_table(folder, number), (*PEOPLE, *LABELS))
     train.say_unread((*PEOPLE, *LABELS))
     parts = [_labelled_images(train, "train", _image_folder(folder, "train", number))]
     if check_files:
@@ -115,7 +115,7 @@ def _image_folder(folder: Path, part: str, number: int | None) -> str:
 def _optional(path: Path) -> Table | None:
     if not path.exists():
         return None
-    table = read_table(path, (ID, *LABELS))
+    table = read_raw_table(path, (ID, *LABELS))
     extra = [name for name in table.columns if name not in (*PEOPLE, *LABELS)]
     if extra:
         raise UserError(f"{path}, row 1: column {extra[0]!r} is none of the 14 labels: remove or rename it")

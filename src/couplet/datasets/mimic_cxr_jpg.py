@@ -12,7 +12,7 @@ from pydantic import Field
 from couplet.datasets import chexpert
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images
-from couplet.datasets.tables import Table, read_table
+from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
 
@@ -72,7 +72,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
 
 
 def _table(folder: Path, name: str, columns: tuple[str, ...]) -> Table:
-    return read_table(_path(folder, name), columns)
+    return read_raw_table(_path(folder, name), columns)
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
-from couplet.datasets.tables import Table, find_table, read_table
+from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
 
@@ -46,7 +46,7 @@ class Args(Settings):
 
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     """Read the label table; the official lists, where they are there, say which images are train and test."""
-    table = read_table(find_table(folder, TABLES, COLUMNS), COLUMNS)
+    table = read_raw_table(find_table(folder, TABLES, COLUMNS), COLUMNS)
     names = table.unique("Image Index")
     patient = table.filled("Patient ID")
     labels = _findings(table, with_no_finding=args.no_finding)

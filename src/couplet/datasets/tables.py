@@ -113,7 +113,7 @@ class Table:
         return DataFrame(values, index=cells.index)
 
 
-def read_table(path: Path, required: Collection[str] = ()) -> Table:
+def read_raw_table(path: Path, required: Collection[str] = ()) -> Table:
     """Read a CSV file (UTF-8 with or without BOM, any line ends, .gz too), all cells as stripped text.
 
     Raises:

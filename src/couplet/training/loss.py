@@ -45,20 +45,20 @@ class MultiLabelLoss(nn.Module):
         """Build the loss; `train_truth` (N, L) are the training fold's labels, NaN for unknown."""
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss, a scalar.
 
         Args:
             logits: (B, L), any floating type; computed in float32 at least, also under autocast.
-            targets: (B, L) in [0, 1]; NaN is unknown: without loss and without gradient.
+            truth: (B, L) in [0, 1]; NaN is unknown: without loss and without gradient.
             mask: (B, L), true where a cell counts; None: wherever the target is known.
         """
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            known = ~targets.isnan()
+            known = ~truth.isnan()
             if mask is not None:
                 known = known & mask.bool()
-            filled = torch.where(known, targets, 0).to(logits.dtype)
+            filled = torch.where(known, truth, 0).to(logits.dtype)
             cells = torch.where(known, self.cells(logits, smooth_labels(filled, self.smoothing)), 0)
             if self.reduction == "mean":
                 return cells.sum() / known.sum().clamp(min=1)
