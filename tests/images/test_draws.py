@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from couplet.images.draws import epoch_order, image_keys, uniforms
+from couplet.images.draws import dropout_seed, epoch_order, image_keys, uniforms, weights_seed
 
 IDS = [f"{i:08d}_001_001.jpg" for i in range(4000)]
 
@@ -72,6 +72,49 @@ def test_other_seeds_folds_and_epochs_are_uncorrelated(other: tuple[int, int, in
     for a in here.T:
         for b in there.T:
             assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(4000)
+
+
+def test_repeat_0_is_what_was_drawn_before_there_were_repeats() -> None:
+    """Values of the version without train.repeat: the committed models keep their bytes."""
+    assert weights_seed((42, 0)) == weights_seed((42, 0), 0) == 134183728835869882
+    assert dropout_seed(42, 0, 0, 0) == dropout_seed(42, 0, 0, 0, 0) == 11465652750463011511
+    assert dropout_seed(42, 1, 2, 3, repeat=0) == 7947200846218324290
+    draws = uniforms(image_keys(["a"]), 42, 0, 0, 3, repeat=0)
+    np.testing.assert_array_equal(draws, [[0.9690738671146261, 0.9145708729720636, 0.4178337802792449]])
+    assert epoch_order(8, 42, 0, 0, repeat=0).tolist() == [5, 6, 1, 0, 7, 4, 3, 2]
+
+
+@pytest.mark.parametrize("repeat", [1, 2, 10])
+def test_another_repeat_draws_views_and_orders_of_its_own(repeat: int) -> None:
+    keys = image_keys(IDS)
+    here, there = uniforms(keys, 42, 0, 0, 3), uniforms(keys, 42, 0, 0, 3, repeat)
+    assert (here != there).all()
+    for a in here.T:
+        for b in there.T:
+            assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(4000)
+    orders = [epoch_order(4000, 42, 0, 0, r) for r in (0, repeat)]
+    assert abs(np.corrcoef(orders)[0, 1]) < 5 / np.sqrt(4000)
+    assert sorted(orders[1].tolist()) == list(range(4000))
+
+
+def test_no_two_streams_of_any_repeat_are_one() -> None:
+    """Two numbers after one another are read alike wherever they come from: "1 1" is not seed 1, repeat 11."""
+    few = range(3)
+    weights = [weights_seed((s, f), r) for s in few for f in few for r in (0, 1, 2, 11)]
+    dropout = [
+        dropout_seed(s, f, e, b, r) for s in few for f in few for e in few for b in few for r in (0, 1, 2, 11)
+    ]
+    assert len({*weights, *dropout}) == len(weights) + len(dropout)
+    keys = image_keys(["a"])
+    numbers = (0, 1, 2, 11, 12, 111)
+    views = [
+        float(uniforms(keys, s, f, e, 1, r)[0, 0])
+        for s in numbers
+        for f in numbers
+        for e in numbers
+        for r in numbers
+    ]
+    assert len(set(views)) == len(views)
 
 
 def test_epoch_orders_are_permutations_that_differ() -> None:

@@ -97,6 +97,20 @@ def test_the_start_depends_on_seed_and_fold_alone():
         assert not same(state_of(first), state_of(build_predictor(settings(), LABELS, other)))
 
 
+@pytest.mark.parametrize("head", ["linear", "db_dgcn"])
+def test_another_repeat_starts_from_other_weights_and_both_arms_of_it_from_the_same(head):
+    start = np.eye(4)
+    first, again, second = (
+        build_predictor(settings(head=head), LABELS, (42, 0), start, repeat=repeat) for repeat in (0, 0, 1)
+    )
+    assert same(state_of(first), state_of(again))
+    for part in ("backbone", "head"):
+        a, b = (dict(getattr(one, part).named_parameters()) for one in (first, second))
+        assert any(not torch.equal(a[name], b[name]) for name in a)
+    ablation = build_predictor(settings(refiner=False, head=head), LABELS, (42, 0), start, repeat=1)
+    assert same(state_of(second, without="refiner"), state_of(ablation))
+
+
 def test_building_and_loading_leave_the_global_generator_alone(tmp_path):
     before = torch.random.get_rng_state()
     predictor = build_predictor(settings(), LABELS, 42)

@@ -93,6 +93,30 @@ def test_folds_epochs_and_seeds_see_different_batches(data: FoldData, tmp_path: 
     assert not torch.equal(first[0], seen_batches(data, settings() | _seed(7), tmp_path / "b")[0])
 
 
+def test_a_repeat_is_another_training_and_both_arms_of_it_see_the_same(
+    data: FoldData, tmp_path: Path
+) -> None:
+    """Order, views and dropout follow train.repeat; 0 is what was there before it."""
+    arms = [
+        [settings(train__repeat=repeat, refiner__enabled=enabled) for enabled in (True, False)]
+        for repeat in (0, 1)
+    ]
+    seen = [
+        [seen_batches(data, params, tmp_path / f"{i}{j}") for j, params in enumerate(arm)]
+        for i, arm in enumerate(arms)
+    ]
+    for ours, theirs in seen:
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(seen[0][0], seen_batches(data, settings(), tmp_path / "default"), strict=True)
+    )
+    assert not any(torch.equal(a, b) for a, b in zip(seen[0][0], seen[1][0], strict=True))
+    rows, stored = np.arange(8), torch.zeros(8, 1, SIZE, SIZE, dtype=torch.uint8)
+    seeds = [trainer(data, params).batch(stored, rows).seed for params in (*arms[0], *arms[1])]
+    assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
+
+
 class _seed:
     """`settings() | _seed(7)`: the same settings with another seed."""
 

@@ -1,7 +1,7 @@
-"""Random draws that depend only on (seed, fold, epoch, image_id).
+"""Random draws that depend only on (seed, repeat, fold, epoch, image_id).
 
 Not on the batch, the order, the number of workers or where a run was resumed. There is no generator whose
-state moves on: draw j of an image is a hash of its key, the stream (seed, fold, epoch) and j. The hash is
+state moves on: draw j of an image is a hash of its key, the stream (seed, repeat, fold, epoch) and j. The hash is
 splitmix64's output function (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators");
 in whole numbers, so that it gives the same everywhere, which NumPy's generators do not promise across
 versions.
@@ -10,7 +10,7 @@ versions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def image_keys(image_ids: Iterable[str]) -> np.ndarray:
     return np.array([_digest(image_id) for image_id in image_ids], dtype=np.uint64)
 
 
-def uniforms(keys: np.ndarray, seed: int, fold: int, epoch: int, n_draws: int) -> np.ndarray:
+def uniforms(keys: np.ndarray, seed: int, fold: int, epoch: int, n_draws: int, repeat: int = 0) -> np.ndarray:
     """Uniform draws for a batch of images in one epoch.
 
     Args:
@@ -35,23 +35,51 @@ def uniforms(keys: np.ndarray, seed: int, fold: int, epoch: int, n_draws: int) -
         fold: its number.
         epoch: counted from 0.
         n_draws: how many draws per image; the first ones do not depend on it.
+        repeat: of the training with this seed (train.repeat).
 
     Returns:
         (B, n_draws) float64 in [0, 1), multiples of 2**-53.
     """
-    start = _mix(np.asarray(keys, dtype=np.uint64) ^ np.uint64(_digest(f"views {seed} {fold} {epoch}")))
+    start = _mix(np.asarray(keys, dtype=np.uint64) ^ _stream("views", seed, fold, epoch, repeat))
     steps = np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN
     return (_mix(start[:, None] + steps) >> np.uint64(11)) * 2.0**-53
 
 
-def epoch_order(n: int, seed: int, fold: int, epoch: int) -> np.ndarray:
+def epoch_order(n: int, seed: int, fold: int, epoch: int, repeat: int = 0) -> np.ndarray:
     """The order of n images in one epoch: a permutation of 0 .. n-1, int64.
 
     >>> sorted(epoch_order(5, seed=42, fold=0, epoch=0).tolist())
     [0, 1, 2, 3, 4]
     """
     steps = np.arange(1, n + 1, dtype=np.uint64) * _GOLDEN
-    return np.argsort(_mix(np.uint64(_digest(f"order {seed} {fold} {epoch}")) + steps), kind="stable")
+    return np.argsort(_mix(_stream("order", seed, fold, epoch, repeat) + steps), kind="stable")
+
+
+def weights_seed(seed: int | Sequence[int], repeat: int = 0) -> int:
+    """The seed of a predictor's initial weights.
+
+    Args:
+        seed: a number or several, such as (seed, fold).
+        repeat: of the training with this seed (train.repeat).
+    """
+    # Spawn keys, since SeedSequence is equal for equal numbers one after the other, wherever they come from: (1,) for
+    # weights and a fifth number for dropout would make weights of repeat 0 and dropout of repeat 1 one stream.
+    return _drawn(seed, (1, repeat) if repeat else (1,))
+
+
+def dropout_seed(seed: int, fold: int, epoch: int, batch: int, repeat: int = 0) -> int:
+    """The seed of one step's dropout."""
+    return _drawn((seed, fold, epoch, batch), (2, repeat) if repeat else ())
+
+
+def _drawn(entropy: int | Sequence[int], spawn_key: tuple[int, ...]) -> int:
+    return int(np.random.SeedSequence(entropy, spawn_key=spawn_key).generate_state(1, np.uint64)[0])
+
+
+def _stream(what: str, seed: int, fold: int, epoch: int, repeat: int) -> np.uint64:
+    """Repeat 0 has the name that streams had before there were repeats: its draws are the same."""
+    named = f"{what} {seed} {fold} {epoch}"
+    return np.uint64(_digest(f"{named} {repeat}" if repeat else named))
 
 
 def _digest(text: str) -> int:

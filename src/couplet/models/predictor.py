@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from couplet.images.draws import weights_seed
 from couplet.models.backbone import Backbone, create_backbone, normalisation
 from couplet.models.head import Head, HeadInputs, build_head, head_class
 from couplet.models.refiner import LabelGraphRefiner
@@ -59,10 +60,11 @@ def build_predictor(
     train_truth: np.ndarray | None = None,
     load_pretrained: bool = True,
     weights_folder: Path | None = None,
+    repeat: int = 0,
 ) -> Predictor:
     """A predictor at its start, on the CPU; torch's global generator is neither read nor moved.
 
-    Its weights depend on the seed and the section `model` alone. The backbone is drawn first, then the head;
+    Its weights depend on seed, repeat and the section `model` alone. The backbone is drawn first, then the head;
     the refiner draws nothing. So the ablation without a refiner starts from the same backbone and head.
 
     Args:
@@ -72,6 +74,7 @@ def build_predictor(
         train_truth: (N, L) of the training fold; only read by a head that starts from it.
         load_pretrained: False leaves pretrained weights out, whatever model.pretrained says.
         weights_folder: None is data/weights.
+        repeat: of the training with this seed (train.repeat).
 
     Raises:
         UserError: see `create_backbone`.
@@ -80,10 +83,8 @@ def build_predictor(
     model = params.model if load_pretrained else params.model.model_copy(update={"pretrained": False})
     if train_truth is None and head_class(model.head).asks_for_truth(model.head_settings):
         raise ValueError(f"model.head = {model.head} starts from the training fold: it needs train_truth")
-    # A spawn key of its own: no other draw of the same run shares this stream.
-    drawn = np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(drawn))
+        torch.manual_seed(weights_seed(seed, repeat))
         backbone = create_backbone(model, weights_folder or HERE.weights, params.image.size)
         head = build_head(model, HeadInputs(backbone.num_features, len(labels), model.dropout, train_truth))
     return Predictor(backbone, head, _build_refiner(params.refiner, len(labels)))

@@ -51,7 +51,12 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     manifest = read_manifest(project)
     data = fold_data(manifest, read_folds(manifest), fold)
     predictor = build_predictor(
-        params, manifest.labels, (params.seed, fold), data.train_truth, weights_folder=project.weights
+        params,
+        manifest.labels,
+        (params.seed, fold),
+        data.train_truth,
+        weights_folder=project.weights,
+        repeat=params.train.repeat,
     )
     refuse_other_weights(params.model, predictor.backbone.weights, project)
     provenance = stage_provenance("train_fold", params, trained_on(project), project)

@@ -1,7 +1,7 @@
 """The training loop of one fold: resumable at any batch, with the same bytes at its end.
 
 Nothing here depends on what ran before: the order of an epoch, each image's view and each step's dropout follow
-from (seed, fold, epoch, batch or image), so a resumed run repeats exactly what an undisturbed one does.
+from (seed, repeat, fold, epoch, batch or image), so a resumed run repeats exactly what an undisturbed one does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from couplet.evaluation.metrics import macro_auc
-from couplet.images.draws import epoch_order, image_keys, uniforms
+from couplet.images.draws import dropout_seed, epoch_order, image_keys, uniforms
 from couplet.images.feed import image_batches
 from couplet.images.views import N_DRAWS, training_view
 from couplet.inference.predict import predict_probabilities
@@ -99,7 +99,8 @@ class Trainer:
 
     def _train_epoch(self, folder: Path) -> None:
         state, size = self.progress, self.params.train.batch_size
-        order = epoch_order(len(self.keys), self.params.seed, self.fold, state.epoch)
+        seed, repeat = self.params.seed, self.params.train.repeat
+        order = epoch_order(len(self.keys), seed, self.fold, state.epoch, repeat)
         order = order[: self.batches_per_epoch * size]  # the last incomplete batch is dropped
         left = order[state.batch * size :]
         if state.batch == 0:
@@ -120,10 +121,11 @@ class Trainer:
     def batch(self, stored: torch.Tensor, rows: np.ndarray) -> Batch:
         """The coming batch: this epoch's views of `stored` images (B, C, S', S'), which are `rows` of the fold."""
         params, state = self.params, self.progress
-        draws = uniforms(self.keys[rows], params.seed, self.fold, state.epoch, N_DRAWS)
+        repeat = params.train.repeat
+        draws = uniforms(self.keys[rows], params.seed, self.fold, state.epoch, N_DRAWS, repeat)
         images = training_view(stored, draws, params.image.size, params.augment, *self.mean_std)
         truth = torch.from_numpy(self.data.train_truth[rows]).to(self.device, non_blocking=True)
-        seed = _dropout_seed(params.seed, self.fold, state.epoch, state.batch)
+        seed = dropout_seed(params.seed, self.fold, state.epoch, state.batch, repeat)
         return Batch(images, truth, rows, state.epoch, state.batch, seed)
 
     def _count(self, outcome: Outcome) -> None:
@@ -243,7 +245,3 @@ class Trainer:
         say(
             f"fold {self.fold}: going on from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
         )
-
-
-def _dropout_seed(seed: int, fold: int, epoch: int, batch: int) -> int:
-    return int(np.random.SeedSequence([seed, fold, epoch, batch]).generate_state(1, np.uint64)[0])

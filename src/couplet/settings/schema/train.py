@@ -12,6 +12,13 @@ from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Positive,
 class TrainParams(Section):
     """The training loop."""
 
+    repeat: int = Field(
+        0,
+        ge=0,
+        le=2**32 - 1,
+        description="another training on the same split: other initial weights, order, views and dropout",
+        json_schema_extra=COUPLET,
+    )
     batch_size: int = Field(
         24, ge=2, description="images per step; a last short batch is dropped", json_schema_extra=PAPER_1
     )
