@@ -68,9 +68,8 @@ def write_run(
     table = table.assign(
         patient_id=[f"p{g:02d}" for g in patients], study_id="1", view="AP", sex="F", age="50"
     )
-    table = table.assign(width=9, height=9, shard=0, row=np.arange(N)).join(
-        pd.DataFrame(truth, columns=labels)
-    )
+    table = table.assign(width=9, height=9, shard=0, row=np.arange(N))
+    table = table.assign(picture=[f"{i:016x}" for i in range(N)]).join(pd.DataFrame(truth, columns=labels))
     paths.prepared.mkdir(parents=True, exist_ok=True)
     write_manifest(paths.prepared, table, labels)
     write_json(paths.labels, {"labels": labels, "notes": {}})

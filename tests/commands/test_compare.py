@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 
 from couplet.cli import main
 from couplet.commands.compare import compare
-from couplet.commands.compare_text import as_text
+from couplet.commands.compare_text import _differences_table, _shown, as_text
 from couplet.commands.revisions import read_finished_run
+from couplet.evaluation.comparison import Comparison, Difference
+from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.jackknife import auc_estimates
 from couplet.project.project import Project as Paths
 from couplet.results.folds import read_folds
@@ -94,10 +97,13 @@ def test_the_workspace_and_head_and_nothing_is_written(here: Repository) -> None
     before = here.run("git", "status", "--porcelain").stdout, here.bytes_of("data", ".git/refs")
     code, out, err = said(".", "HEAD")
     assert (code, err) == (0, "")
-    assert "A - B: 0.00000, no interval: the two give the same on every patient (selected), p = 1.0000" in out
+    said_once = " ".join(out.split())
     assert (
-        out.splitlines()[-1]
-        == f"verdict: these two trained ensembles do not differ on patients like these; {ONE}"
+        "A - B 0.00000, no interval: the two give the same on every patient (selected), p = 1.0000"
+        in said_once
+    )
+    assert said_once.endswith(
+        f"verdict: these two trained ensembles do not differ on patients like these; {ONE}"
     )
     assert (here.run("git", "status", "--porcelain").stdout, here.bytes_of("data", ".git/refs")) == before
 
@@ -113,33 +119,70 @@ def test_what_is_printed(here: Repository) -> None:
     code, out, _ = said("HEAD", "no-refiner", "--part", "test")
     lines = out.splitlines()
     assert code == 0
-    assert lines[:6] == [
-        "A: 1 repeat: HEAD (seed 42, train.repeat 0)",
-        "B: 1 repeat: no-refiner (seed 42, train.repeat 0)",
-        "test: 32 images of 16 patients, 3 labels; paired",
+    assert lines[:8] == [
+        "A: HEAD (seed 42, train.repeat 0)",
+        "B: no-refiner (seed 42, train.repeat 0)",
+        "test: 32 images of 16 patients, 3 labels; paired by seed and train.repeat",
         "settings that differ:",
         "  refiner.enabled: A true, B false",
         "device, precision, arithmetic, library versions and code: all the same",
+        "",
+        "macro-AUC",
     ]
-    assert any(
-        line.startswith("smallest difference that 1 repeat and 16 patients would find") for line in lines
+    assert "smallest difference that 1 repeat and 16 patients would find with probability 0.8: " in " ".join(
+        out.split()
     )
-    assert "labels left out of the mean: Hernia (no positive image)" in lines
-    header = next(line for line in lines if line.startswith("AUC per label"))
-    assert header.split()[3:] == ["A", "B", "A", "-", "B", "p", "p", "(Holm)", "p", "(BH,", "exploratory)"]
-    assert [line.split()[0] for line in lines if line.startswith(("Edema", "Nodule", "Hernia"))] == [
-        "Edema",
-        "Nodule",
-        "Hernia",
-    ]
+    assert "  labels left out of the mean: Hernia (no positive image)" in lines
+    answer = compare("HEAD", "no-refiner", "test")
+    a, b = answer.labels_a, answer.labels_b
+    start = lines.index("AUC     A                      B")
+    assert [line.split("  ")[0] for line in lines[start + 1 : start + 4]] == ["Edema", "Nodule", "Hernia"]
+    plain = [one.text().removesuffix(" (few)") for one in (a[0], b[0])]
+    assert lines[start + 1] == f"Edema   {plain[0]}  {plain[1]}"
+    assert lines[start + 3] == "Hernia  undefined              undefined"
+    header, *rows = lines[start + 5 : start + 9]
+    assert header.split() == ["AUC", "A", "-", "B", "p", "Holm", "BH"]
+    edema = answer.auc.per_label[0]
+    assert f"Edema   {edema.estimate.text().removesuffix(' (few)')}  {edema.p:.3f}" in rows[0]
+    assert rows[2].split() == ["Hernia", "undefined", "-", "-", "-", "few"]
+    assert "  Hernia, no interval: no positive image" in lines
+    assert "  few: fewer than 10 patients with a positive image" in lines
+    # A label's p-value of one repeat is about two trained ensembles, as the verdict is.
+    assert (
+        "Holm: p for saying that these two trained ensembles differ in a label (one repeat: nothing about the method);"
+        in " ".join(out.split())
+    )
     assert "  log loss, Brier score: not all runs have calibrated probabilities" in lines
+
+
+@pytest.mark.parametrize("arguments", [("HEAD", "no-refiner"), ("other", "no-refiner"), (".", "HEAD")])
+@pytest.mark.parametrize("part", ["oof", "test"])
+def test_it_fits_80_columns(here: Repository, arguments: tuple[str, str], part: str) -> None:
+    lines = said(*arguments, "--part", part)[1].splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_long_names_and_many_labels_fit_too() -> None:
+    """The widest rows: both ends of an interval below zero, the smallest p, a flag; then a name in a line of its own."""
+    estimate = Estimate(-0.1234, -0.2, -0.1, flags=("few",))
+    one = Difference(estimate, 0.8, 0.9, 3, p=1e-9)
+    names = ["Enlarged Cardiomediastinum", "Enlarged Cardiomediastinum again"]
+    found = Comparison(one, [one, one], [0, 1])
+    lines = _differences_table(found, names, [0, 1])
+    row = "-0.1234 [-0.200, -0.100]  <.001  <.001  <.001  few"
+    assert lines[1] == f"Enlarged Cardiomediastinum  {row}"
+    assert lines[2:4] == [names[1], " " * 28 + row]
+    assert max(map(len, lines)) == 78
+    p = [0.9] * 50 + [0.01] * 30 + [None]
+    many = Comparison(one, [replace(one, p=value) for value in p], [0])
+    assert _shown(many) == [*range(10), *range(50, 80)]
 
 
 def test_more_than_one_changed_section_is_pointed_out(here: Repository) -> None:
     out = said("other", "no-refiner")[1]
     assert (
-        "  attention: 2 sections differ (refiner, optimizer), so a difference cannot be put down to one of them"
-        in out
+        "  attention: 2 sections differ (refiner, optimizer), so a difference cannot be\n"
+        "    put down to one of them\n" in out
     )
 
 
@@ -155,6 +198,17 @@ def test_json_for_scripts(here: Repository) -> None:
     assert content["auc"]["labels"][0]["holm"] == answer.auc.adjusted()[0][0]
     assert content["b"]["runs"] == [{"name": "no-refiner", "seed": 42, "repeat": 0}]
     assert content["verdict"] == answer.verdict
+    hernia, edema = content["a"]["auc_labels"][2], content["a"]["auc_labels"][0]
+    assert (hernia["label"], hernia["low"], hernia["reason"]) == (
+        "Hernia",
+        None,
+        "one patient has all positives",
+    )
+    run = read_finished_run("HEAD", "oof")
+    expected = auc_estimates(run.truth, run.probabilities, run.patients).per_label[0]
+    assert (edema["value"], edema["low"], edema["high"]) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
     assert said("HEAD", "no-refiner", "--json")[1] == out
 
 
@@ -181,7 +235,9 @@ def test_other_machines_and_versions_are_named(copied: Repository) -> None:
     write_run(copied.folder, record={"device": "cuda", "precision": "bf16", "versions": versions})
     out = said("HEAD", ".")[1]
     assert "attention: the models were not made alike, which alone changes digits:" in out
-    assert [line for line in out.splitlines() if line.startswith("  ") and "; B" in line] == [
+    assert [
+        line for line in out.splitlines() if line.startswith("  ") and "; B " in line and ": A " in line
+    ] == [
         "  device: A cpu; B cuda",
         "  precision: A float32; B bf16",
         "  torch: A 2.15.0; B 2.16.0",
@@ -209,6 +265,24 @@ def repeated(runs: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repo
     return repository
 
 
+def test_a_group_of_three_repeats_may_be_higher(copied: Repository) -> None:
+    for repeat in (1, 2, 3):
+        for name, enabled, skill in (("high", True, 1.5), ("low", False, 0.5)):
+            changes = {"refiner.enabled": enabled, "train.repeat": repeat}
+            copied.save(f"{name}-{repeat}", settings=changes, draw=10 * repeat + enabled, skill=skill)
+    higher = compare("high-*", "low-*")
+    assert (higher.verdict, higher.auc.macro.repeats) == ("A is higher", 3)
+    assert higher.auc.macro.p is not None and higher.auc.macro.p < 0.05
+    assert compare("low-*", "high-*", "test").verdict == "B is higher"
+    assert compare("high-[12]", "low-[12]").verdict == "two repeats: not a test"
+    one = "these two trained ensembles differ on patients like these; nothing about the method (one repeat)"
+    assert compare("high-1", "low-1").verdict == one
+    out = said("high-*", "low-*")[1]
+    assert out.startswith("A: high-1, high-2, high-3 (seed 42, train.repeat 1, 2, 3)\n")
+    assert "  Holm: p for saying that a label differs; BH (Benjamini-Hochberg): for\n" in out
+    assert out.endswith("\nverdict: A is higher\n")
+
+
 def test_groups_of_experiments(repeated: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repeated.folder)
     answer = compare("on-*", "off-*")
@@ -220,8 +294,13 @@ def test_groups_of_experiments(repeated: Repository, monkeypatch: pytest.MonkeyP
     assert answer.auc.macro.estimate.value == pytest.approx(np.mean(each))  # type: ignore[arg-type]
     assert answer.auc.macro.between_repeats == pytest.approx(np.var(each, ddof=1))  # type: ignore[arg-type]
     out = as_text(answer)
-    assert out.startswith("A: 2 repeats: on-1 (seed 42, train.repeat 1), on-2 (seed 42, train.repeat 2)\n")
+    assert out.startswith(
+        "A: on-1, on-2 (seed 42, train.repeat 1, 2)\nB: off-1, off-2 (seed 42, train.repeat 1, 2)\n"
+    )
+    assert answer.auc.macro.each == pytest.approx(each)
+    assert f"  at each repeat: {each[0]:.5f}, {each[1]:.5f}\n  t " in out
     assert "  sd between repeats " in out
+    assert "  Holm: p for saying that a label differs (two repeats: not a test); " in out
 
 
 def test_unequal_repeats_only_when_they_are_allowed(

@@ -16,11 +16,11 @@ from couplet.evaluation.comparison import (
     verdict,
 )
 from couplet.evaluation.estimate import Estimate
-from couplet.evaluation.intervals import macro_auc_interval
 from couplet.evaluation.jackknife import auc_estimates
 from couplet.evaluation.leave_one_out import leave_one_out_auc, leave_one_out_mean
 from couplet.evaluation.multiple_tests import benjamini_hochberg, holm
 from couplet.evaluation.repeats import spread
+from tests.support.delong import delong_errors
 
 V = np.array([[4e-4, 1e-4], [1e-4, 4e-4]])
 
@@ -187,7 +187,7 @@ def test_three_repeats_by_their_influences() -> None:
 def test_the_influences_squares_are_the_jackknifes_variance() -> None:
     y_true, (a, _), patients = data(5, n=1500)
     [label, *_] = leave_one_out_auc(y_true[:, :1], a[0][:, :1], patients)
-    reference = macro_auc_interval(y_true[:, :1], a[0][:, :1], patients).standard_error
+    reference = delong_errors(y_true[:, :1], a[0][:, :1], patients)[0]
     assert np.sqrt(label.variance) == pytest.approx(reference, rel=0.01)
 
 

@@ -1,7 +1,7 @@
 """`couplet compare A B`: whether one run, or one group of repeats, is better than another.
 
-    couplet compare HEAD no-refiner
-    couplet compare 'on-*' 'off-*' --part test
+    couplet compare 'on-*' 'off-*'
+    couplet compare . HEAD --part test
 
 Each argument is a git revision, the name of a DVC experiment, a pattern of experiments' names, or `.` for the
 workspace. Nothing is checked out and nothing is written.
@@ -10,7 +10,7 @@ workspace. Nothing is checked out and nothing is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from couplet.commands.arms import Arms, as_arms
 from couplet.commands.revisions import PARTS, FinishedRun, read_runs
 from couplet.evaluation import comparison
 from couplet.evaluation.calibration.error import log_losses, squared_errors
-from couplet.evaluation.comparison import Comparison
+from couplet.evaluation.comparison import Comparison, Run
 from couplet.evaluation.estimate import Estimate, Source
 from couplet.evaluation.leave_one_out import (
     LeaveOneOut,
@@ -47,6 +47,8 @@ class Answer:
     auc: Comparison  # the primary endpoint is its macro
     a: Estimate  # macro-AUC of each arm
     b: Estimate
+    labels_a: list[Estimate]  # AUC of each label in each arm
+    labels_b: list[Estimate]
     secondary: dict[str, Comparison]
 
     @property
@@ -71,22 +73,35 @@ def compare(a: str, b: str, part: str = "oof", unpaired: bool = False) -> Answer
     arms = as_arms(read_runs(a, part), read_runs(b, part), unpaired)
     ours, theirs = ([list(_auc(run)) for run in arm] for arm in (arms.a, arms.b))
     auc = comparison.compare(ours, theirs, arms.paired)
-    used = auc.labels
     flags = ("selected",) if part == "oof" else ()
-    n_images = int(np.isfinite(arms.a[0].truth[:, used]).any(axis=1).sum())
-    difference = replace(auc.macro.estimate.of(*_sources(arms.runs)), n_images=n_images).flagged(*flags)
-    each = [
-        replace(comparison.mean_of_repeats([[run[i] for i in used] for run in runs]), n_images=n_images)
-        for runs in (ours, theirs)
-    ]
+    n_images = int(np.isfinite(arms.a[0].truth[:, auc.labels]).any(axis=1).sum())
+    difference = replace(auc.macro.estimate, n_images=n_images).of(*_sources(arms.runs)).flagged(*flags)
+    (a_macro, a_labels), (b_macro, b_labels) = (
+        _own(statistics, auc.labels, _sources(arm), flags)
+        for statistics, arm in ((ours, arms.a), (theirs, arms.b))
+    )
     return Answer(
         part=part,
         arms=arms,
         auc=replace(auc, macro=replace(auc.macro, estimate=difference)),
-        a=each[0].of(*_sources(arms.a)).flagged(*flags),
-        b=each[1].of(*_sources(arms.b)).flagged(*flags),
+        a=replace(a_macro, n_images=n_images),
+        b=replace(b_macro, n_images=n_images),
+        labels_a=a_labels,
+        labels_b=b_labels,
         secondary=_secondary(arms),
     )
+
+
+def _own(
+    runs: Sequence[Run], used: list[int], sources: list[Source], flags: tuple[str, ...]
+) -> tuple[Estimate, list[Estimate]]:
+    """An arm's own mean over the labels that are used, and each label."""
+    columns = [used, *([i] for i in range(len(runs[0])))]
+    macro, *labels = [
+        comparison.mean_of_repeats([[run[i] for i in column] for run in runs]).of(*sources).flagged(*flags)
+        for column in columns
+    ]
+    return macro, labels
 
 
 # --- statistics -----------------------------------------------------------------------------------------------
@@ -131,8 +146,8 @@ def as_json(answer: Answer) -> str:
     labels = answer.arms.a[0].manifest.labels
     content = {
         "part": answer.part,
-        "a": _arm_record(answer.arms.a, answer.a),
-        "b": _arm_record(answer.arms.b, answer.b),
+        "a": _arm_record(answer.arms.a, answer.a, labels, answer.labels_a),
+        "b": _arm_record(answer.arms.b, answer.b, labels, answer.labels_b),
         "paired": answer.arms.paired,
         "settings": [{"key": key, "a": ours, "b": theirs} for key, ours, theirs in answer.arms.settings],
         "made_differently": [
@@ -145,9 +160,13 @@ def as_json(answer: Answer) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _arm_record(runs: list[FinishedRun], estimate: Estimate) -> dict[str, Any]:
+def _arm_record(
+    runs: list[FinishedRun], macro: Estimate, labels: list[str], each: list[Estimate]
+) -> dict[str, Any]:
     repeats = [{"name": run.name, "seed": run.repeat[0], "repeat": run.repeat[1]} for run in runs]
-    return {"runs": repeats, "auc_macro": estimate.as_dict()}
+    # The files are those of the mean: once is enough.
+    per_label = [{"label": label, **one.of().as_dict()} for label, one in zip(labels, each, strict=True)]
+    return {"runs": repeats, "auc_macro": macro.as_dict(), "auc_labels": per_label}
 
 
 def _record(found: Comparison, labels: list[str]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Difference:
         estimate: the mean over repeats, with its interval or why it has none.
         a, b: each arm's own mean over repeats.
         repeats: of the arm with fewer.
+        each: the difference at each repeat, D_s; empty where repeats are not paired.
         error: standard error.
         df: its degrees of freedom; infinite where patients alone decide.
         t: the difference over its error.
@@ -51,6 +52,7 @@ class Difference:
     a: float
     b: float
     repeats: int
+    each: tuple[float, ...] = ()
     error: float | None = None
     df: float | None = None
     t: float | None = None
@@ -120,17 +122,20 @@ def mean_of_repeats(runs: Sequence[Run], level: float = LEVEL) -> Estimate:
     """One arm's own mean over labels and repeats, of statistics in [0, 1], with an interval on the logit scale.
 
     Args:
-        runs: the arm's repeats; all their labels have a standard error. There may be no label.
+        runs: the arm's repeats. There may be no label.
         level: coverage.
+
+    Returns:
+        Without an interval, for its reason, if a label has no standard error.
     """
     if not runs[0]:
         return Estimate(None, level=level, reason="no label has a standard error")
-    found = _spread(runs)
     value = float(np.mean([[label.value for label in run] for run in runs]))
-    n_patients = int(np.any([label.known for label in runs[0]], axis=0).sum())
-    return on_logit_scale(
-        value, found.error**2, found.df, {"level": level, "method": METHOD, "n_patients": n_patients}
-    )
+    about = _about(runs[0], level)
+    if reason := _reason(runs):
+        return Estimate(None if np.isnan(value) else value, reason=reason, **about)
+    found = _spread(runs)
+    return on_logit_scale(value, found.error**2, found.df, about | {"method": METHOD})
 
 
 def verdict(difference: Difference) -> str:
@@ -163,66 +168,67 @@ def _difference(a: Sequence[Run], b: Sequence[Run], paired: bool, level: float) 
         np.array([np.mean([label.value for label in run]) for run in arm]) for arm in (a, b)
     )
     mean_a, mean_b, repeats = float(values_a.mean()), float(values_b.mean()), min(len(a), len(b))
-    first = a[0]
-    n_positive = first[0].n_positive if len(first) == 1 else None
-    about: dict[str, Any] = {
+    method = "patient jackknife, t" if repeats == 1 else "repeats and patients, Hillis' df"
+    each = tuple((values_a - values_b).tolist()) if paired else ()
+    value, reason = mean_a - mean_b, _reason((*a, *b))
+    estimate = Estimate(
+        None if np.isnan(value) else value, reason=reason or SAME, method=method, **_about(a[0], level)
+    )
+    untested = Difference(estimate, mean_a, mean_b, repeats, each)
+    if reason:
+        return untested
+    if paired:
+        return _tested(untested, value, _spread([_subtracted(x, y) for x, y in zip(a, b, strict=True)]))
+    ours, theirs = _spread(a), _spread(b)
+    variances = (ours.error**2, theirs.error**2)
+    found = replace(
+        ours,
+        error=float(np.sqrt(sum(variances))),
+        df=combined_df(variances, (ours.df, theirs.df)),
+        between_repeats=None,
+        common=ours.common + theirs.common,
+        own=ours.own + theirs.own,
+    )
+    return _tested(untested, value, found)
+
+
+def _about(run: Run, level: float) -> dict[str, Any]:
+    """What an estimate of the mean over these labels says of itself."""
+    n_positive = run[0].n_positive if len(run) == 1 else None
+    return {
         "level": level,
-        "n_images": max(label.n_images for label in first),
-        "n_patients": int(np.any([label.known for label in first], axis=0).sum()),
+        "n_images": max(label.n_images for label in run),
+        "n_patients": int(np.any([label.known for label in run], axis=0).sum()),
         "n_positive_patients": n_positive,
         "flags": few(n_positive),
-        "method": "patient jackknife, t" if repeats == 1 else "repeats and patients, Hillis' df",
     }
-    reason = next((label.reason for run in (*a, *b) for label in run if label.reason), "")
-    if reason:
-        value = None if np.isnan(mean_a - mean_b) else mean_a - mean_b
-        return Difference(Estimate(value, reason=reason, **about), mean_a, mean_b, repeats)
-    if paired:
-        between = [_subtracted(x, y) for x, y in zip(a, b, strict=True)]
-        found = _spread(between)
-        value = float(np.mean(values_a - values_b))
-    else:
-        ours, theirs = _spread(a), _spread(b)
-        variances = (ours.error**2, theirs.error**2)
-        found = replace(
-            ours,
-            error=float(np.sqrt(sum(variances))),
-            df=combined_df(variances, (ours.df, theirs.df)),
-            between_repeats=None,
-            common=ours.common + theirs.common,
-            own=ours.own + theirs.own,
-        )
-        value = mean_a - mean_b
-    return _tested(value, found, mean_a, mean_b, repeats, about)
 
 
-def _tested(
-    value: float, found: Spread, mean_a: float, mean_b: float, repeats: int, about: dict[str, Any]
-) -> Difference:
-    parts: dict[str, Any] = {
-        "error": found.error,
-        "between_repeats": found.between_repeats,
-        "common": found.common,
-        "own": found.own,
-    }
+def _reason(runs: Sequence[Run]) -> str:
+    """Why one of the labels has no standard error; empty if all have one."""
+    return next((label.reason for run in runs for label in run if label.reason), "")
+
+
+def _tested(untested: Difference, value: float, found: Spread) -> Difference:
+    """With its standard error and what follows from it."""
+    estimate = untested.estimate
+    parts = {name: getattr(found, name) for name in ("error", "between_repeats", "common", "own")}
+    measured = replace(untested, **parts)
     if found.error <= 1e-12:  # scores that rank alike differ by rounding only
         # Without any spread a difference of nothing is as expected as can be; another one cannot be judged.
-        nothing = abs(value) <= 1e-12
-        estimate = Estimate(0.0 if nothing else value, reason=SAME if nothing else "it never varies", **about)
-        return Difference(estimate, mean_a, mean_b, repeats, p=1.0 if nothing else None, **parts)
+        if abs(value) > 1e-12:
+            return replace(measured, estimate=replace(estimate, reason="it never varies"))
+        return replace(measured, estimate=replace(estimate, value=0.0), p=1.0)
     t = value / found.error
-    quantile, power = (float(stdtrit(found.df, q)) for q in ((1 + about["level"]) / 2, POWER))
+    quantile, power = (float(stdtrit(found.df, q)) for q in ((1 + estimate.level) / 2, POWER))
     reach = quantile * found.error
-    return Difference(
-        Estimate(value, value - reach, value + reach, **about),
-        mean_a,
-        mean_b,
-        repeats,
+    return replace(
+        measured,
+        estimate=replace(estimate, low=value - reach, high=value + reach, reason=""),
         df=found.df,
         t=t,
         p=float(2 * stdtr(found.df, -abs(t))),
         detectable=(quantile + power) * found.error,
-        **parts,
     )
 
 
