@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -52,18 +53,53 @@ def test_a_second_repro_does_nothing(clone: Project) -> None:
     assert "Data and pipelines are up to date" in clone.run("dvc", "repro").stdout
 
 
+def test_the_summary_of_a_pull_request_that_changes_no_result(clone: Project) -> None:
+    """The base is run in a clone of its own, out of the same cache; what is here stays as it is."""
+    branches = clone.run("git", "branch", "--list").stdout
+    summary = clone.run(".ci/compare", "HEAD").stdout
+    said = " ".join(summary.split())
+    assert said.startswith(
+        "### This run (A) against the base (B), both of this machine ``` A: workspace (seed 42, "
+    )
+    assert (
+        "settings: none differs device, precision, arithmetic, library versions and code: all the same"
+        in said
+    )
+    assert "A - B 0.00000, no interval: the two give the same on every patient (selected), p = 1.0000" in said
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert clone.run("git", "branch", "--list").stdout == branches
+
+
 def test_the_ablation_as_in_the_readme(clone: Project) -> None:
-    """Both arms are this machine's own, and so is the way back."""
-    clone.run("dvc", "exp", "run", "-n", "baseline")
-    ran = clone.run("dvc", "exp", "run", "-n", "no-refiner", "-S", "refiner.enabled=false").stdout
-    assert "Stage 'split_mis' didn't change, skipping" in ran
-    assert "Running stage 'train_fold@0'" in ran
-    assert "as params.yaml does" in ran
-    difference = clone.run("dvc", "metrics", "diff", "baseline", "no-refiner").stdout
+    """The first repeat of both arms, what may be said of one, and the way back: all are this machine's own."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    runs = [line.replace("$r", "1").split() for line in re.findall(r"^ +(dvc exp run -n .*)$", readme, re.M)]
+    assert [command[4] for command in runs] == ["on-1", "off-1"]
+    for command in runs:
+        ran = clone.run(*command).stdout
+        assert "Stage 'split_mis' didn't change, skipping" in ran
+        assert "Running stage 'train_fold@0'" in ran
+        assert "as params.yaml does" in ran
+    assert "$ couplet compare 'on-*' 'off-*'" in readme
+    said = " ".join(clone.run("couplet", "compare", "on-*", "off-*").stdout.split())
+    assert said.startswith(
+        "A: on-1 (seed 42, train.repeat 1) B: off-1 (seed 42, train.repeat 1) oof: 1588 images of 641 "
+    )
+    assert " settings that differ: refiner.enabled: A true, B false device, precision, " in said
+    assert said.endswith("on patients like these; nothing about the method (one repeat)")
+    assert "verdict: these two trained ensembles " in said
+    difference = clone.run("dvc", "metrics", "diff", "on-1", "off-1").stdout
     assert "oof.auc_macro" in difference
-    clone.run("dvc", "exp", "apply", "baseline")
+    shown = clone.run("dvc", "exp", "show", "--csv").stdout
+    assert "on-1" in shown and "off-1" in shown
+
+    assert "\ngit checkout params.yaml && dvc repro\n" in readme
+    clone.run("git", "checkout", "params.yaml")
+    assert "Running stage" not in clone.run("dvc", "repro").stdout
     assert "up to date" in clone.run("dvc", "status").stdout
     assert clone.run("git", "status", "--porcelain").stdout == ""
-    again = clone.run("dvc", "exp", "run", "-n", "again", "-S", "refiner.enabled=false").stdout
-    assert "Running stage" not in again
-    assert "Stage 'train_fold@2' is cached - skipping run" in again
+    again = clone.run(
+        "dvc", "exp", "run", "-n", "again", "-S", "train.repeat=1", "-S", "refiner.enabled=false"
+    )
+    assert "Running stage" not in again.stdout
+    assert "Stage 'train_fold@2' is cached - skipping run" in again.stdout
