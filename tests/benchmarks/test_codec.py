@@ -84,7 +84,7 @@ def test_scores_of_a_run_are_read_in_the_order_of_the_manifest(tmp_path: Path) -
     ids, folds = [f"{i:03d}" for i in range(9)], ["0", "1", "2", "2", "1", "0", *["test"] * 3]
     people = [f"p{i // 2}" for i in range(9)]
     manifest = pd.DataFrame(
-        {"image_id": ids, "part": "train", "patient_id": people, "shard": 0, "row": range(9)}
+        {"image_id": ids, "part": "train", "patient_id": people, "shard": 0, "row": range(9), "picture": ids}
     )
     for part in ("prepared", "splits", "predictions/folds"):
         (tmp_path / "data" / part).mkdir(parents=True)

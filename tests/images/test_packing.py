@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -78,7 +79,9 @@ def test_unreadable_images_leave_their_shard_only(tmp_path: Path, raw: Path, ima
         (0, 0), (-1, -1), (0, 1), (0, 2), (1, 0), (1, 1), (-1, -1), (1, 2), (2, 0), (2, 1),
     ]  # fmt: skip
     assert outcomes[1].reason.startswith("the file is no image") and outcomes[6].reason == "the file is empty"
-    assert outcomes[0] == Outcome(0, 0, 30, 20, "")
+    picture = hashlib.blake2b(decode(raw / "0.png", SIZE, 1)[0].tobytes(), digest_size=8).hexdigest()
+    assert outcomes[0] == Outcome(0, 0, 30, 20, picture, "") and len(picture) == 16
+    assert {outcomes[i].picture for i in (1, 6)} == {""}
 
     done.link_into(tmp_path / "out")
     names = ["images-00000.npy", "images-00001.npy", "images-00002.npy"]
@@ -189,12 +192,29 @@ def test_a_damaged_shard_is_made_again(
     assert finished_bytes(again, tmp_path / "b") == whole
 
 
+def test_a_shard_of_an_earlier_version_without_digests_is_made_again(
+    tmp_path: Path, raw: Path, images: list[RawImage], decoded: list[str]
+) -> None:
+    first = new_packing(raw, images, tmp_path / "scratch")
+    expected = list(first.run())
+    record = list(first._shards)[1].record
+    content = json.loads(record.read_text())
+    sizes = [image if isinstance(image, str) else image[:2] for image in content["images"]]
+    record.write_text(json.dumps(content | {"images": sizes}))
+    decoded.clear()
+    assert list(new_packing(raw, images, tmp_path / "scratch").run()) == expected
+    assert decoded == ["4.png", "5.png", "6.png", "7.png"]
+
+
 def test_a_jpeg_shard_holds_one_stream_per_readable_image_and_where_it_begins(
     tmp_path: Path, raw: Path, images: list[RawImage]
 ) -> None:
     done = new_packing(raw, images, tmp_path / "scratch", size=48, codec="jpeg")
     outcomes = list(done.run())
-    assert outcomes == list(new_packing(raw, images, tmp_path / "raw_scratch", size=48).run())
+    as_pixels = list(new_packing(raw, images, tmp_path / "raw_scratch", size=48).run())
+    assert [outcome._replace(picture="") for outcome in outcomes] == [
+        outcome._replace(picture="") for outcome in as_pixels
+    ]
     done.link_into(tmp_path / "out")
     names = [f"images-0000{i}{ending}" for i in range(3) for ending in (".index.npy", ".jpegs")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*names, "shards.csv"]
@@ -206,6 +226,7 @@ def test_a_jpeg_shard_holds_one_stream_per_readable_image_and_where_it_begins(
         readable = [image for image, o in zip(images, outcomes, strict=True) if o.shard == shard]
         for image, start, end in zip(readable, index[:-1], index[1:], strict=True):
             stream = content[start:end]
+            assert outcomes[images.index(image)].picture == hashlib.blake2b(stream, digest_size=8).hexdigest()
             assert stream.startswith(b"\xff\xd8") and stream.endswith(b"\xff\xd9")
             with Image.open(io.BytesIO(stream)) as stored:
                 assert (stored.format, stored.mode, stored.size) == ("JPEG", "L", (48, 48))

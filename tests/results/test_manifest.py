@@ -14,7 +14,7 @@ from couplet.results.manifest import read_manifest, write_manifest
 from couplet.results.predictions import read_predictions, write_predictions
 from couplet.results.tables import numbers, read_table
 
-HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,Edema,Nodule\n"
+HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,picture,Edema,Nodule\n"
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     HERE.folds.parent.mkdir(parents=True)
     HERE.labels.write_text('{"labels": ["Edema", "Nodule"]}')
     HERE.manifest.write_text(
-        HEADER + "001,train,07,s1,PA,F,41,10,10,0,0,1,\n" + "002,train,NA,s2,AP,,,10,10,1,3,0,1\n"
+        HEADER
+        + "001,train,07,s1,PA,F,41,10,10,0,0,0000000000000e01,1,\n"
+        + "002,train,NA,s2,AP,,,10,10,1,3,,0,1\n"
     )
     HERE.folds.write_text("image_id,fold\n001,0\n002,test\n")
     return tmp_path
@@ -37,6 +39,7 @@ def test_ids_stay_text_and_blank_labels_are_unknown(project: Path) -> None:
     assert manifest.truth.dtype == np.float32
     np.testing.assert_array_equal(manifest.truth, [[1, np.nan], [0, 1]])
     assert list(manifest.positions) == [0, 4096 + 3]
+    assert list(manifest.pictures) == ["0000000000000e01", ""]
     assert list(read_folds(manifest)) == ["0", "test"]
 
 
@@ -58,12 +61,12 @@ def test_a_fold_is_a_number_or_test_or_train(project: Path, fold: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("0,0,1,", "0,0,yes,", "row 2: a label is not 0, 1 or empty"),
-        ("0,0,1,", "0,0,2,", "row 2: a label is not 0, 1 or empty"),
-        ("0,0,1,", "0,0,nan,", "row 2: a label is not 0, 1 or empty"),
-        ("0,0,1,", "0,0,NA,", "row 2: a label is not 0, 1 or empty"),
-        ("0,0,1,", "0,0,inf,", "row 2: a label is not 0, 1 or empty"),
-        ("0,0,1,", "0,0,True,", "row 2: a label is not 0, 1 or empty"),
+        ("e01,1,", "e01,yes,", "row 2: a label is not 0, 1 or empty"),
+        ("e01,1,", "e01,2,", "row 2: a label is not 0, 1 or empty"),
+        ("e01,1,", "e01,nan,", "row 2: a label is not 0, 1 or empty"),
+        ("e01,1,", "e01,NA,", "row 2: a label is not 0, 1 or empty"),
+        ("e01,1,", "e01,inf,", "row 2: a label is not 0, 1 or empty"),
+        ("e01,1,", "e01,True,", "row 2: a label is not 0, 1 or empty"),
         ("10,10,1,3,", "10,10,1,4096,", "row 3: shard or row is no place in the store"),
         ("10,10,1,3,", "10,10,1000000,3,", "row 3: shard or row is no place in the store"),
         ("10,10,1,3,", "10,10,-1,3,", "row 3: shard or row is no place in the store"),
@@ -85,6 +88,13 @@ def test_missing_and_damaged_files_name_the_remedy(project: Path) -> None:
         UserError, match="has no column 'Nodule': restore it with `dvc checkout data/prepared`"
     ):
         read_manifest()
+    HERE.manifest.write_text("image_id,part,patient_id,shard,row,Edema,Nodule\n")
+    with pytest.raises(UserError) as error:
+        read_manifest()
+    assert str(error.value) == (
+        "data/prepared/manifest.csv has no column 'picture', as those of earlier versions of couplet: make it again "
+        "with `dvc repro`"
+    )
     HERE.manifest.unlink()
     with pytest.raises(UserError, match="manifest.csv is not there: run `dvc repro`"):
         read_manifest()
@@ -142,7 +152,13 @@ def test_rare_unknown_cells_in_a_long_table_are_read_right_and_without_a_warning
     cells = pd.DataFrame(truth, columns=labels)
     cells = cells.astype("Int8")
     meta = dict.fromkeys(("part", "patient_id", "study_id", "view", "sex", "age"), "")
-    place = {"width": 9, "height": 9, "shard": np.arange(n) // 4096, "row": np.arange(n) % 4096}
+    place = {
+        "picture": "",
+        "width": 9,
+        "height": 9,
+        "shard": np.arange(n) // 4096,
+        "row": np.arange(n) % 4096,
+    }
     table = cells.assign(image_id=[f"{i:06d}" for i in range(n)], **meta, **place)
     write_manifest(HERE.prepared, table, labels)
     assert table.size > 2_000_000

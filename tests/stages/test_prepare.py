@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,12 +111,15 @@ def test_everything_that_the_next_stages_read(project: Path) -> None:
         "height",
         "shard",
         "row",
+        "picture",
     ]
     assert list(manifest.columns) == [*meta, *LABELS]
     assert manifest["image_id"].tolist() == sorted([*TRAIN, *TEST])
     first = manifest.iloc[0]
+    stored = decode(project / "train1" / first["image_id"], 36, 1)[0].tobytes()
     assert first[meta].tolist() == [
         "00000003_001_001.jpg", "train", "3", "3_1", "AP", "Male", "41.0", "60", "50", "0", "0",
+        hashlib.blake2b(stored, digest_size=8).hexdigest(),
     ]  # fmt: skip
     assert first[list(LABELS)].tolist() == ["0"] * 14
     uncertain = manifest[manifest["image_id"] == TRAIN[0]].iloc[0]
@@ -175,8 +181,12 @@ def test_a_store_of_jpegs_differs_in_nothing_but_its_shards(project: Path, chann
     assert list(jpeg) == JPEG_NAMES
     layout = {"store_size": 36, "channels": channels, "shard_size": 4096, "codec": "jpeg"}
     assert json.loads(jpeg["labels.json"])["image"] == layout
-    for name in ("manifest.csv", "quarantine.csv", "submission_rows.csv"):
+    for name in ("quarantine.csv", "submission_rows.csv"):
         assert jpeg[name] == raw[name]
+    # The digest is of the bytes in the shards.
+    one, other = (pd.read_csv(io.BytesIO(content["manifest.csv"]), dtype=str) for content in (raw, jpeg))
+    pd.testing.assert_frame_equal(one.drop(columns="picture"), other.drop(columns="picture"))
+    assert one["picture"].nunique() == other["picture"].nunique() == 6
     assert 0 < np.abs(as_jpegs.astype(int) - as_pixels).max() <= 12
 
     scratch = HERE.scratch / f"prepare/grand_xray_slam-36x{channels}"
@@ -414,7 +424,7 @@ def test_a_data_set_without_a_submission_of_its_own_lists_its_test_images(
     assert (labels["labels"], labels["test_labelled"]) == (["Edema", "Nodule"], True)
     lines = HERE.manifest.read_text().splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == ["6.jpg", "7.jpg", "8.jpg", "9.jpg"]
-    assert lines[1].endswith(",0,0,1,") and lines[4].endswith(",0,3,0,1")
+    assert re.search(r",0,0,[0-9a-f]{16},1,$", lines[1]) and re.search(r",0,3,[0-9a-f]{16},0,1$", lines[4])
 
 
 def csv_data_set(rows: list[str], **settings: Any) -> Path:
@@ -460,18 +470,52 @@ def test_files_that_are_the_same_are_counted_and_said(
         "warning: 5 images are only 2 pictures: the files are identical (first: images/0.jpg and images/2.jpg); of "
         "different patients: 1 picture, in train and in test: 1 picture\n"
     ) in capsys.readouterr().out
-    assert json.loads(HERE.labels.read_text())["notes"] == {
-        "images_with_identical_files": 5,
-        "identical_files_of_different_patients": 1,
-        "identical_files_in_train_and_test": 1,
-    }
-    assert len(read_manifest().ids) == 6 and "picture" not in read_manifest().table
+    assert json.loads(HERE.labels.read_text())["notes"] == {"images_with_identical_files": 5}
+    a, b, c = (read_manifest().pictures[i] for i in (0, 1, 3))
+    assert read_manifest().pictures.tolist() == [a, b, a, c, b, a] and len({a, b, c}) == 3
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg"])
+def test_a_picture_is_what_is_stored_whatever_its_file_is(project: Path, codec: str) -> None:
+    """A copy of another format and size becomes the same bytes in the store; a blank one has no digest."""
+    raw = csv_data_set(["image,patient,A", *(f"{i}.png,p{i},{i % 2}" for i in range(6))], image__codec=codec)
+    grey = np.random.default_rng(0).integers(0, 256, (36, 36)).astype(np.uint8)
+    Image.fromarray(grey).save(raw / "images/0.png", "PNG")
+    Image.fromarray(grey).save(raw / "images/1.png", "TIFF")
+    Image.fromarray(np.zeros((50, 60), np.uint8)).save(raw / "images/2.png", "PNG")
+    Image.fromarray(np.zeros((90, 20), np.uint8)).save(raw / "images/3.png", "PNG")
+    (raw / "images/4.png").write_bytes(b"no picture")
+    write_settings(data__source="csv", data__max_unreadable=0.5, image__codec=codec)
+    scan_source("csv")
+    prepare()
+    manifest, store = read_manifest(), ImageStore(HERE.prepared)
+    first, copy, black, other_black, last = manifest.pictures
+    assert manifest.ids.tolist() == ["0.png", "1.png", "2.png", "3.png", "5.png"]
+    assert re.fullmatch("[0-9a-f]{16}", first) and copy == first != last
+    assert (black, other_black) == ("", "")
+    assert (store.read(manifest.positions[:1]) == store.read(manifest.positions[1:2])).all()
+    assert json.loads(HERE.labels.read_text())["notes"] == {"blank_images": 2}
 
 
 def test_empty_files_are_not_the_same_picture() -> None:
     table = pd.DataFrame({"path": ["a", "b", "c"], "patient_id": ["p", "q", "r"], "part": "train"})
     files = [RawImage(name, md5="d41d8cd98f00b204e9800998ecf8427e", size=0) for name in "ab"]
     assert identical_files(table, [*files, RawImage("c", md5="0", size=5)]) == {}
+
+
+def test_blank_images_are_counted_and_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = csv_data_set(["image,patient,A", *(f"{i}.jpg,p{i},{i % 2}" for i in range(5))])
+    for i, value in ((1, 0), (2, 255), (4, 0)):
+        Image.fromarray(np.full((20 + i, 30), value, np.uint8)).save(raw / f"images/{i}.jpg", "JPEG")
+    scan_source("csv")
+    prepare()
+    said = (
+        "warning: blank images, of one value only: 3 (first: images/1.jpg): nothing is learnt from them, take them "
+        "out of the label table\n"
+    )
+    assert said in capsys.readouterr().out
+    assert json.loads(HERE.labels.read_text())["notes"] == {"blank_images": 3}
+    assert [picture == "" for picture in read_manifest().pictures] == [False, True, True, False, True]
 
 
 def test_labels_that_have_one_value_are_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

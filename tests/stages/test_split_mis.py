@@ -27,6 +27,7 @@ def write_prepared(table: pd.DataFrame, labels: list[str], **split: Any) -> None
         **{name: table[name] for name in ("image_id", "part", "patient_id")},
         **dict.fromkeys(("study_id", "view", "sex", "age"), ""),
         **{"width": 64, "height": 64, "shard": rows // 4096, "row": rows % 4096},
+        "picture": table["picture"] if "picture" in table else [f"{row:016x}" for row in rows],
     }
     HERE.prepared.mkdir(parents=True, exist_ok=True)
     write_manifest(HERE.prepared, pd.DataFrame(meta).join(table[labels]), labels)
@@ -72,8 +73,11 @@ def test_three_folds_and_a_test_part_by_patient() -> None:
     assert merged.groupby("patient_id")["fold"].nunique().max() == 1
     assert list(metrics) == [
         *("n_images", "n_test_images", "n_patients", "patients_in_two_folds", "patients_in_train_and_test"),
+        *("pictures_in_two_folds", "pictures_in_train_and_test", "patients_sharing_a_picture"),
         *("label_distribution_deviation", "label_pair_distribution_deviation", "splitter"),
     ]
+    assert metrics["pictures_in_two_folds"] == metrics["pictures_in_train_and_test"] == 0
+    assert metrics["patients_sharing_a_picture"] == 0
     assert metrics["n_images"] == len(table)
     assert metrics["n_test_images"] == (folds["fold"] == "test").sum()
     assert metrics["n_patients"] == 120
@@ -126,6 +130,105 @@ def test_patients_in_the_own_test_part_and_in_train_are_counted() -> None:
         > 0
     )
     assert metrics["patients_in_two_folds"] == 0
+
+
+def share(table: pd.DataFrame, *groups: list[str]) -> pd.DataFrame:
+    """The table with a picture for each image of its own, but one for the first images of each group of patients."""
+    table["picture"] = [f"{row:016x}" for row in range(len(table))]
+    first = table.index[~table["patient_id"].duplicated()]
+    for number, patients in enumerate(groups):
+        rows = first[table.loc[first, "patient_id"].isin(patients)]
+        assert len(rows) == len(patients)
+        table.loc[rows, "picture"] = f"f{number:015x}"
+    return table
+
+
+def parts_of(table: pd.DataFrame, folds: pd.DataFrame, *patients: str) -> set[str]:
+    merged = folds.merge(table, on="image_id")
+    return set(merged.loc[merged["patient_id"].isin(patients), "fold"])
+
+
+def test_patients_who_share_a_picture_are_dealt_together(capsys: pytest.CaptureFixture[str]) -> None:
+    table = share(example(), ["0000", "0001"], ["0050", "0060", "0070"])
+    # A chain: 0002 and 0003 share a picture, 0003 and 0004 another one.
+    chain = table.groupby("patient_id").head(2).groupby("patient_id").filter(lambda rows: len(rows) == 2)
+    a, b, c = chain["patient_id"].unique()[5:8]
+    rows = [chain.index[chain["patient_id"] == patient].tolist() for patient in (a, b, c)]
+    table.loc[[rows[0][0], rows[1][0]], "picture"] = "a" * 16
+    table.loc[[rows[1][1], rows[2][1]], "picture"] = "b" * 16
+    table["picture"] = table["picture"].where(table["patient_id"] != "0090", "")  # blank, and so is 0091
+    table["picture"] = table["picture"].where(table["patient_id"] != "0091", "")
+    before = run_with(table.drop(columns="picture"))[0]
+    together = [("0000", "0001"), ("0050", "0060", "0070"), (a, b, c)]
+    assert not all(len(parts_of(table, before, *patients)) == 1 for patients in together)
+    capsys.readouterr()
+    folds, metrics, _ = run_with(table)
+    for patients in together:
+        assert len(parts_of(table, folds, *patients)) == 1
+    assert folds.merge(table, on="image_id").groupby("patient_id")["fold"].nunique().max() == 1
+    assert (metrics["pictures_in_two_folds"], metrics["pictures_in_train_and_test"]) == (0, 0)
+    assert metrics["patients_sharing_a_picture"] == 8
+    assert (
+        "warning: 4 pictures of 8 patients, who are dealt together; in two folds: 0, in train and test: 0\n"
+    ) in capsys.readouterr().out
+
+
+def run_with(table: pd.DataFrame, **split: Any) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]:
+    write_prepared(table, LABELS, **split)
+    return run()
+
+
+def test_a_picture_of_the_data_sets_own_test_part_cannot_be_moved_and_is_counted() -> None:
+    # 0005 and 0006 share nothing with each other, but both with test patient 0100: they are the same person.
+    table = share(example(), ["0001", "0110"], ["0002", "0003"], ["0005", "0100"], ["0111", "0112"])
+    six, hundred = (table.index[table["patient_id"] == patient][-1] for patient in ("0006", "0100"))
+    assert table.loc[hundred, "picture"] != f"f{2:015x}"
+    table.loc[[six, hundred], "picture"] = "c" * 16
+    table.loc[table["patient_id"] >= "0090", "part"] = "test"
+    folds, metrics, _ = run_with(table)
+    assert len(parts_of(table, folds, "0002", "0003")) == len(parts_of(table, folds, "0005", "0006")) == 1
+    assert metrics["pictures_in_two_folds"] == 0
+    assert metrics["pictures_in_train_and_test"] == 3
+    assert metrics["patients_sharing_a_picture"] == 9
+
+
+def test_by_image_shared_pictures_are_only_counted_but_the_test_part_is_free_of_them() -> None:
+    groups = [[f"{i:04d}", f"{i + 1:04d}"] for i in range(0, 60, 2)]
+    table = share(example(), *groups)
+    folds, metrics, _ = run_with(table, group_by="none")
+    merged = folds.merge(table, on="image_id")
+    rest = merged[merged["fold"] != "test"].groupby("picture")["fold"].nunique()
+    assert metrics["pictures_in_two_folds"] == (rest > 1).sum() > 5
+    assert metrics["pictures_in_train_and_test"] == 0
+    assert metrics["patients_sharing_a_picture"] == 60
+
+
+def test_images_without_patients_that_share_a_picture_are_counted() -> None:
+    table = example().assign(patient_id="", picture="d" * 16)
+    metrics = run_with(table, group_by="none", test_fraction=0.0)[1]
+    assert (metrics["pictures_in_two_folds"], metrics["pictures_in_train_and_test"]) == (1, 0)
+    assert metrics["patients_sharing_a_picture"] is None
+
+
+def test_a_picture_of_so_many_patients_that_no_fold_holds_them_is_refused_in_one_line() -> None:
+    table = share(example(), [f"{i:04d}" for i in range(60)])
+    n = table["patient_id"].lt("0060").sum()
+    with pytest.raises(UserError) as error:
+        run_with(table, test_fraction=0.0)
+    first = sorted(table.loc[table["picture"] == f"f{0:015x}", "image_id"])[:2]
+    assert str(error.value) == (
+        f"60 patients share pictures with one another and would be dealt together: {n} of {len(table)} images, more "
+        f"than a part holds. The commonest picture is in 60 images (first: {first[0]} and {first[1]}): take its "
+        "images out of the label table, or set split.group_by: none"
+    )
+    assert not HERE.folds.exists()
+    # Blank pictures link nobody, however many there are; a hold-out leaves room for all of them.
+    table["picture"] = table["picture"].where(table["picture"] != f"f{0:015x}", "")
+    assert run_with(table, test_fraction=0.0)[1]["patients_sharing_a_picture"] == 0
+    table = share(example(), [f"{i:04d}" for i in range(60)])
+    folds, metrics, _ = run_with(table, test_fraction=0.0, folds=[0], holdout=0.2)
+    assert parts_of(table, folds, *(f"{i:04d}" for i in range(60))) == {"train"}
+    assert metrics["pictures_in_two_folds"] == 0
 
 
 def test_no_test_part() -> None:

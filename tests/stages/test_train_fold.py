@@ -111,11 +111,15 @@ def test_a_lock_of_other_data_changes_nothing(project: InProcessProject) -> None
 
 
 def test_other_pictures_of_the_same_size_are_another_store(project: InProcessProject) -> None:
-    """The manifest and the size of every file stay as they were; the list's digest does not."""
+    """The size of every file stays as it was; the list's digest does not, and the picture's in the manifest."""
     picture(99).save(project.raw / "images/00.png")
-    manifest = (project.folder / "data/prepared/manifest.csv").read_bytes()
+    path = project.folder / "data/prepared/manifest.csv"
+    manifest, before = path.read_bytes(), project.row("data/prepared/manifest.csv", "00.png")
     assert project.run("scan").code == project.run("prepare").code == 0
-    assert (project.folder / "data/prepared/manifest.csv").read_bytes() == manifest
+    after = project.row("data/prepared/manifest.csv", "00.png")
+    assert {name for name in before if before[name] != after[name]} == {"picture"}
+    assert refused(project, "evaluate-fold", "0").startswith(f"{MODEL} was trained on another manifest.csv")
+    path.write_bytes(manifest)
     message = f"{MODEL} was trained on another shards.csv than data/prepared/shards.csv: run `dvc repro train_fold@0`"
     assert refused(project, "evaluate-fold", "0") == message
     outcome = project.run("train-fold", "0")

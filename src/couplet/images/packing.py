@@ -18,10 +18,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from couplet.images.codec import EXPECTED_SHARE, codec_fingerprint, encode, workers_wanted
+from couplet.images.codec import EXPECTED_SHARE, codec_fingerprint, encode, picture_digest, workers_wanted
 from couplet.images.decode import MAX_BYTES, UnreadableImage, decode_bytes, fingerprint
 from couplet.images.pool import ordered_map
-from couplet.images.writing import Encoded, NewShard, Size
+from couplet.images.writing import Encoded, NewShard, Stored
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.manifest import SHARD_STRIDE
@@ -40,12 +40,13 @@ class RawImage(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one image: its place in the store and its original size in pixels, or a reason."""
+    """What became of one image: its place in the store, original size in pixels and `picture_digest`, or a reason."""
 
     shard: int = -1
     row: int = -1
     width: int = 0
     height: int = 0
+    picture: str = ""
     reason: str = ""
 
 
@@ -84,7 +85,7 @@ class Packing:
             # once, here, because all threads of the pool share the filter.
             warnings.simplefilter("ignore")
             for index, (shard, images) in enumerate(self._shards.items()):
-                results: Iterable[Size | str] | None = shard.finished()
+                results: Iterable[Stored | str] | None = shard.finished()
                 if results is None:
                     results = shard.write(decoded(images), (self.channels, self.size, self.size))
                 row = 0
@@ -150,4 +151,5 @@ def _decode_as_listed(raw: Path, size: int, channels: int, codec: Codec, image: 
         pixels, original = decode_bytes(content, size, channels)
     except UnreadableImage as error:
         return str(error)
-    return encode(pixels, codec), original
+    encoded = encode(pixels, codec)
+    return encoded, Stored(*original, picture_digest(pixels, encoded))

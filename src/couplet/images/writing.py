@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from couplet.images.codec import FILES, array_header, index_file, shard_name
 from couplet.project.errors import UserError
@@ -15,10 +16,16 @@ from couplet.project.files import naming, read_json, write_bytes, write_json
 from couplet.results.shard_list import StoredFile
 from couplet.settings.schema.image import Codec
 
-Size = tuple[int, int]
-Encoded = (
-    tuple[bytes, Size] | str
-)  # an image in the shard and its original width and height, or why there is none
+
+class Stored(NamedTuple):
+    """What is known of an image in a shard: its original size in pixels, and its `codec.picture_digest`."""
+
+    width: int
+    height: int
+    picture: str
+
+
+Encoded = tuple[bytes, Stored] | str  # an image in the shard and what is known of it, or why there is none
 
 
 @dataclass(frozen=True)
@@ -38,22 +45,22 @@ class NewShard:
         """Written last: without it, or without its digests being right, the shard is not finished."""
         return self.stem.with_suffix(".json")
 
-    def finished(self) -> list[Size | str] | None:
+    def finished(self) -> list[Stored | str] | None:
         """What the shard's images became, or None if it is missing, half-written or damaged."""
         if not all(path.exists() for path in (*self.files, self.record)):
             return None
         try:
             record = read_json(self.record)
-            images: list[Size | str] = record["images"]
+            images = [image if isinstance(image, str) else Stored(*image) for image in record["images"]]
             return images if record["sha256"] == [_sha256(file) for file in self.files] else None
         except (UserError, KeyError, TypeError):
             return None
 
-    def write(self, encoded: Iterator[Encoded], shape: tuple[int, int, int]) -> Iterator[Size | str]:
+    def write(self, encoded: Iterator[Encoded], shape: tuple[int, int, int]) -> Iterator[Stored | str]:
         """Write the shard image by image, and yield what became of each."""
         file, *index = self.files
         temporary = self.stem.with_suffix(".tmp")
-        results: list[Size | str] = []
+        results: list[Stored | str] = []
         offsets = [0]
         with naming(file), temporary.open("wb") as shard:
             start = shard.write(self._header(0, shape))
@@ -61,9 +68,9 @@ class NewShard:
                 if isinstance(item, str):
                     results.append(item)
                 else:
-                    content, original = item
+                    content, stored = item
                     offsets.append(offsets[-1] + shard.write(content))
-                    results.append(original)
+                    results.append(stored)
                 yield results[-1]
             # Only now is it known how many images are readable. NumPy pads headers: the length stays the same.
             shard.seek(0)

@@ -14,6 +14,7 @@ from couplet.project.project import HERE, Project
 from couplet.results.tables import read_table
 
 TEXT = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age")
+PICTURE = "picture"
 SHARD_STRIDE = 4096  # positions of a shard's images start at shard * SHARD_STRIDE
 
 
@@ -42,6 +43,17 @@ class Manifest:
         """(N,) image ids."""
         return self.table["image_id"].to_numpy()
 
+    @property
+    def pictures(self) -> np.ndarray:
+        """(N,) text that is the same for images that are stored as the same bytes; empty where the picture is blank."""
+        return self.table[PICTURE].to_numpy()
+
+    @property
+    def patients(self) -> np.ndarray:
+        """(N,) patient of each image; an image without one stands for itself."""
+        named = self.table["patient_id"].to_numpy(dtype=str)
+        return np.where(named == "", self.ids.astype(str), named)
+
 
 def write_manifest(folder: Path, table: pd.DataFrame, labels: list[str]) -> None:
     """Write manifest.csv into `folder`.
@@ -49,10 +61,11 @@ def write_manifest(folder: Path, table: pd.DataFrame, labels: list[str]) -> None
     Args:
         folder: of the prepared store.
         table: a row per readable image, sorted by image_id: who and what it shows (TEXT), its original width and
-            height in pixels, its shard and row in the store, and a column per label of 1, 0 or NaN.
+            height in pixels, its shard and row in the store, the digest of its bytes there (`picture`: 16 hex digits,
+            empty for a blank picture), and a column per label of 1, 0 or NaN.
         labels: names of the L labels.
     """
-    columns = [*TEXT, "width", "height", "shard", "row", *labels]
+    columns = [*TEXT, "width", "height", "shard", "row", PICTURE, *labels]
     whole = table[columns].astype(dict.fromkeys(labels, "Int8"))  # 1, 0 or an empty cell
     write_csv(folder / HERE.manifest.name, whole)
 
@@ -65,13 +78,18 @@ def read_manifest(project: Project = HERE) -> Manifest:
     """
     about = read_record(project.labels, labels=list)
     labels = [str(label) for label in about["labels"]]
-    table = read_table(project.manifest, TEXT, labels=labels)
+    table = read_table(project.manifest, (*TEXT, PICTURE), labels=labels)
     missing = [
         name for name in ("image_id", "part", "patient_id", "shard", "row", *labels) if name not in table
     ]
     if missing:
         raise UserError(
             f"{project.manifest} has no column {missing[0]!r}: restore it with `dvc checkout {project.prepared}`"
+        )
+    if PICTURE not in table:
+        raise UserError(
+            f"{project.manifest} has no column {PICTURE!r}, as those of earlier versions of couplet: make it again "
+            "with `dvc repro`"
         )
     truth = table[labels].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
     blank = (table[labels].isna() | (table[labels] == "")).to_numpy()

@@ -33,13 +33,15 @@ def read_weights_list(project: Project = HERE) -> dict[str, str]:
 
 
 def list_weights(digests: dict[str, str], project: Project = HERE) -> None:
-    """Add weights to the list, or put other digests in the place of theirs; other backbones' entries stay.
+    """Write the list of these weights and of no others: {} where none are used.
+
+    Training depends on the whole list. So a backbone that was tried in between leaves no trace in it, and going back
+    to a run's settings brings back the list that the run was made with.
 
     The name in the list is the one that the file has in data/weights, wherever this machine keeps it: the same
     weights give the same list everywhere.
     """
-    listed = read_weights_list(project) | digests
-    content = {name: {"file": f"{name}.safetensors", "sha256": listed[name]} for name in sorted(listed)}
+    content = {name: {"file": f"{name}.safetensors", "sha256": digests[name]} for name in sorted(digests)}
     write_json(project.weights_list, content)
 
 

@@ -52,6 +52,7 @@ def prepare() -> None:
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
         readable = table["reason"] == ""
         refuse_unreadable(table, readable, params.data.max_unreadable, project.scratch)
+        say_blank(table[readable], dataset)
 
         if own_settings(load_params(project.params)) != own_settings(params):
             raise UserError(
@@ -129,9 +130,10 @@ def say_one_valued(table: DataFrame, labels: list[str]) -> None:
 
 
 def identical_files(table: DataFrame, images: list[RawImage]) -> dict[str, int]:
-    """Counts of images whose files are the same byte for byte, which are said if there are any.
+    """The number of images whose files are the same byte for byte, which is said if there are any.
 
-    A picture under two patients puts one person into two folds, and one in train and in test is no test.
+    Before anything is decoded; copies of one patient count as well. Which pictures of different patients end in two
+    parts is counted by `split_mis`, on what is stored.
     """
     files = table[["path", "patient_id", "part"]].assign(md5=[image.md5 for image in images])
     files = files[[image.size > 0 for image in images]]  # empty files are no pictures
@@ -146,11 +148,18 @@ def identical_files(table: DataFrame, images: list[RawImage]) -> dict[str, int]:
         f"{first.iloc[0]} and {first.iloc[1]}); of different patients: {_count(patients)}, in train and in test: "
         f"{_count(parts)}"
     )
-    return {
-        "images_with_identical_files": len(same),
-        "identical_files_of_different_patients": patients,
-        "identical_files_in_train_and_test": parts,
-    }
+    return {"images_with_identical_files": len(same)}
+
+
+def say_blank(table: DataFrame, dataset: Dataset) -> None:
+    """Say and count which of the stored images are blank; their pictures have no digest."""
+    blank = table.loc[table["picture"] == "", "path"]
+    if len(blank):
+        dataset.notes["blank_images"] = len(blank)
+        say(
+            f"warning: blank images, of one value only: {len(blank):,} (first: {blank.iloc[0]}): nothing is learnt "
+            "from them, take them out of the label table"
+        )
 
 
 def _count(pictures: int) -> str:

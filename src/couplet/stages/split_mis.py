@@ -10,6 +10,7 @@ from couplet.project.errors import UserError
 from couplet.project.files import write_csv
 from couplet.project.project import Project
 from couplet.results.folds import write_folds
+from couplet.results.group_columns import refuse_unknown_groups
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.scores import SplitMetrics, write_split_metrics
 from couplet.running.stale import refuse_stale_folds
@@ -22,6 +23,12 @@ from couplet.splits.quality import (
     label_pair_distribution_deviation,
     patients_in_two_folds,
 )
+from couplet.splits.sharing import (
+    linked_patients,
+    pictures_in_two_parts,
+    refuse_too_many_linked,
+    shared_pictures,
+)
 from couplet.splits.usable import one_valued, refuse_untrainable
 
 
@@ -30,15 +37,16 @@ def split_mis() -> None:
     params = load_params()
     refuse_stale_folds(params.split.folds)
     manifest = read_manifest(Project())
-    groups = groups_to_keep_together(manifest, params.split)
-    fold = choose_test_part(manifest, params.split, params.seed)
+    refuse_unknown_groups(manifest, params.report.groups)  # not after hours of training, in the report
+    people = linked_patients(manifest.patients, manifest.pictures)
+    groups = groups_to_keep_together(manifest, people, params.split)
+    fold = choose_test_part(manifest, people, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
     refuse_untrainable(manifest.truth, fold, params.split.folds, params.train.batch_size)
     metrics = split_metrics(fold, manifest, splitter)
-    if params.split.group_by == "patient" and metrics.patients_in_two_folds:
-        raise AssertionError(
-            f"{metrics.patients_in_two_folds} patients are in two folds: nothing was written"
-        )
+    torn = metrics.patients_in_two_folds, metrics.pictures_in_two_folds
+    if params.split.group_by == "patient" and any(torn):
+        raise AssertionError(f"(patients, pictures) in two folds: {torn}: nothing was written")
 
     write_folds(manifest, fold)
     write_split_metrics(manifest.project, metrics)
@@ -50,7 +58,22 @@ def split_mis() -> None:
         + f" images; patients in two folds: {_or_unknown(metrics.patients_in_two_folds)}, "
         + f"in train and test: {_or_unknown(metrics.patients_in_train_and_test)}"
     )
+    say_who_shares(metrics, manifest, params.split)
     say_what_is_idle(fold, manifest, params.split)
+
+
+def say_who_shares(metrics: SplitMetrics, manifest: Manifest, split: SplitParams) -> None:
+    """Say how many pictures different patients share, if any, and where these images are."""
+    shared = shared_pictures(manifest.patients, manifest.pictures)
+    if not shared.any():
+        return
+    patients, pictures = (len(pd.unique(column[shared])) for column in (manifest.patients, manifest.pictures))
+    torn = metrics.pictures_in_two_folds + metrics.pictures_in_train_and_test
+    together = ", who are dealt together" if split.group_by == "patient" and not torn else ""
+    say(
+        f"warning: {pictures:,} picture{'' if pictures == 1 else 's'} of {patients:,} patients{together}; in two "
+        f"folds: {metrics.pictures_in_two_folds:,}, in train and test: {metrics.pictures_in_train_and_test:,}"
+    )
 
 
 def say_what_is_idle(fold: np.ndarray, manifest: Manifest, split: SplitParams) -> None:
@@ -64,8 +87,13 @@ def say_what_is_idle(fold: np.ndarray, manifest: Manifest, split: SplitParams) -
         say(f"split.test_fraction = {split.test_fraction} is not used: the data set has its own test part")
 
 
-def groups_to_keep_together(manifest: Manifest, split: SplitParams) -> np.ndarray:
-    """(N,) what must not be torn apart: the patient of each image, or the image itself (group_by: none).
+def groups_to_keep_together(manifest: Manifest, people: np.ndarray, split: SplitParams) -> np.ndarray:
+    """(N,) what must not be torn apart: `people`, or each image by itself (group_by: none).
+
+    Args:
+        manifest: all images.
+        people: (N,) the patient of each image, those that share a picture as one.
+        split: how they are dealt.
 
     Raises:
         UserError: an image to split has no patient.
@@ -79,14 +107,14 @@ def groups_to_keep_together(manifest: Manifest, split: SplitParams) -> np.ndarra
             f"{manifest.project.manifest}: {len(blank)} of {len(patients)} images have no patient_id (first: "
             f"{manifest.ids[blank[0]]}): name their patients, or set split.group_by: none"
         )
-    return patients
+    return people
 
 
-def choose_test_part(manifest: Manifest, split: SplitParams, seed: int) -> np.ndarray:
+def choose_test_part(manifest: Manifest, people: np.ndarray, split: SplitParams, seed: int) -> np.ndarray:
     """(N,) "test" or "": the data set's own test part, else split.test_fraction of it, stratified.
 
     Also where the folds are dealt by image (split.group_by: none, as the paper does) the test part is dealt by
-    patient, so that its score does not leak.
+    patient, those that share a picture as one, so that its score does not leak.
 
     Raises:
         UserError: no labelled image is left for the folds, or the fraction gives an empty test part.
@@ -99,10 +127,8 @@ def choose_test_part(manifest: Manifest, split: SplitParams, seed: int) -> np.nd
         )
     if not test.any() and split.test_fraction > 0:
         shares = [split.test_fraction, 1 - split.test_fraction]
-        patients = manifest.table["patient_id"].to_numpy()
-        groups = np.where(patients == "", manifest.ids, patients)
-        test = stratified_group_parts(manifest.truth, groups, shares, seed) == 0
-        n_groups = len(pd.unique(groups))
+        test = stratified_group_parts(manifest.truth, people, shares, seed) == 0
+        n_groups = len(pd.unique(people))
         if not test.any() or test.all():
             raise UserError(
                 f"split.test_fraction = {split.test_fraction} of {_count(n_groups, split)} leaves "
@@ -118,11 +144,16 @@ def deal_folds(
     """Fill the empty cells of `fold` in place with 0 .. K-1, or 0 and "train"; return the splitter's name.
 
     Raises:
-        UserError: too few patients (images) for the folds, or a fold would be empty.
+        UserError: too few patients (images) for the folds, a fold would be empty, or patients who share pictures
+            have more images than a part holds.
     """
     rows = np.flatnonzero(fold == "")
     rows = rows[np.argsort(manifest.ids[rows], kind="stable")]  # the image splitters depend on the order
     labels, n_folds, n_groups = manifest.truth[rows], len(split.folds), len(pd.unique(groups[rows]))
+    if split.group_by == "patient":
+        largest = max(split.holdout, 1 - split.holdout) if split.holdout > 0 else 1 / n_folds
+        images = (manifest.ids[rows], manifest.patients[rows], manifest.pictures[rows])
+        refuse_too_many_linked(*images, groups[rows], largest)
     if split.holdout > 0:
         names, splitter = ["0", "train"], GROUPED
         part = stratified_group_parts(labels, groups[rows], [split.holdout, 1 - split.holdout], seed)
@@ -150,18 +181,23 @@ def deal_folds(
 def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> SplitMetrics:
     """How even the split is; None where patients or labels are too few to say.
 
-    The deviations and patients_in_two_folds are those of the folds, without the test part.
+    The deviations, and who and which pictures are in two folds, are those of the folds, without the test part.
     """
-    patients = manifest.table["patient_id"].to_numpy()
+    patients, pictures = manifest.patients, manifest.pictures
     rest = fold != "test"
     # An image without a patient stands for one of its own: then nobody knows who is in two folds.
-    known = bool((patients != "").all()) and "images_without_patient" not in manifest.notes
+    named = bool((manifest.table["patient_id"] != "").all())
+    known = named and "images_without_patient" not in manifest.notes
+    shared = shared_pictures(patients, pictures)
     return SplitMetrics(
         n_images=len(fold),
         n_test_images=int((~rest).sum()),
         n_patients=len(pd.unique(patients)) if known else None,
         patients_in_two_folds=patients_in_two_folds(patients[rest], fold[rest]) if known else None,
         patients_in_train_and_test=patients_in_two_folds(patients, rest) if known else None,
+        pictures_in_two_folds=pictures_in_two_parts(patients[rest], pictures[rest], fold[rest]),
+        pictures_in_train_and_test=pictures_in_two_parts(patients, pictures, rest),
+        patients_sharing_a_picture=len(pd.unique(patients[shared])) if known else None,
         label_distribution_deviation=_six_digits(
             label_distribution_deviation(manifest.truth[rest], fold[rest])
         ),
