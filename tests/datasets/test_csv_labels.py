@@ -47,13 +47,25 @@ def test_a_thousand_labels_are_not_all_printed(rows, capsys):
     [
         *("fold", "kept", "ImageDir", "img_folder", "in_path", "row_id", "PixelRepresentation_DICOM", "is_train"),
         *("isTest", "VALID", "Split", "Sex_male", "age_over_60", "ViewCode", "frontal", "height"),
+        *("kfold", "cv", "batch", "set", "phase", "holdout", "hold_out", "exclude", "usable", "quality", "batch_2"),
+        *("is_annotated", "annotated", "dataset", "device", "AP", "PA", "lateral", "portable", "index", "fold_a"),
     ],
 )  # fmt: skip
 def test_a_column_with_a_name_of_metadata_is_no_label_by_guess(rows, name):
     raw = rows(f"patient,Edema,{name}", "1,0,1", "2,1,0")
     assert refused(read_dataset, "csv", raw, {"view_column": "none", "part_column": "none"}) == (
         f"{raw}/labels.csv, row 1: column {name!r} holds labels (1, 0, -1 or nothing) but by name metadata: "
-        "name the labels in data.source_args.label_columns, perhaps [Edema]"
+        f"name the labels in data.source_args.label_columns ([Edema, {name}] if {name!r} is one, [Edema] if not), or "
+        "take the column out of the table"
+    )
+
+
+def test_columns_with_names_of_metadata_and_no_other(rows):
+    raw = rows("patient,fold,kept", "1,0,1", "2,1,0")
+    assert refused(read_dataset, "csv", raw) == (
+        f"{raw}/labels.csv, row 1: columns 'fold', 'kept' hold labels (1, 0, -1 or nothing) but by name metadata: name "
+        "the labels in data.source_args.label_columns ([fold, kept] if 'fold', 'kept' are some), or take the columns "
+        "out of the table"
     )
 
 
@@ -64,7 +76,9 @@ def test_whoever_names_such_a_label_gets_it(rows):
 
 @pytest.mark.parametrize(
     "name",
-    ["Pathology", "No Finding", "Support Devices", "Pleural_Thickening", "ETT - Abnormal", "Viewable mass", "Aged"],
+    ["Pathology", "No Finding", "Support Devices", "Pleural_Thickening", "ETT - Abnormal", "Viewable mass", "Aged",
+     "Age-related", "Frontal opacity", "Male pattern", "Split pleura", "Valid findings", "Implanted device",
+     "Lateral mass", "A", "Type B"],
 )  # fmt: skip
 def test_names_of_findings_are_not_taken_for_metadata(rows, name):
     assert read_dataset("csv", rows(f"patient,{name}", "1,0", "2,1")).labels == [name]

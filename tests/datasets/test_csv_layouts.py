@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from couplet.datasets.registry import read_dataset
@@ -110,3 +112,56 @@ def test_what_is_taken_off_a_name_uncovers_no_formula(put, raw, cell):
         f"{raw}/labels.csv, row 2, column 'image': {cell[2:]!r} would be a formula in a spreadsheet: rename it, "
         "without = + - or @ in front"
     )
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Paths that were looked up one by one."""
+    seen = []
+    is_file = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: seen.append(path) or is_file(path))
+    return seen
+
+
+@pytest.fixture
+def patients(put, raw):
+    """300 folders of one patient each."""
+    for i in range(300):
+        put(f"patient{i:05}/a.png")
+    return raw
+
+
+def test_a_folder_for_each_patient_is_not_searched(patients, put, looks):
+    rows = [f"patient{i:05}/a.png,{i},{i % 2}" for i in range(300)]
+    put("labels.csv", "\n".join(["path,patient,Edema", *rows]))
+    dataset = read_dataset("csv", patients)
+    assert dataset.table["path"].tolist() == [row.split(",")[0] for row in rows]
+    assert len(looks) < 5
+
+
+def test_columns_of_other_names_are_looked_at_within_bounds(patients, put, looks):
+    labels = [f"L{i}" for i in range(50)]
+    rows = [f"patient{i:05}/a.png,patient{i:05}{f',{i % 2}' * 50}" for i in range(300)]
+    put("labels.csv", "\n".join([",".join(["pic", "folder", *labels]), *rows]))
+    assert refused(read_dataset, "csv", patients) == (
+        f"{patients}/labels.csv, row 1: no image column: set data.source_args.image_column to its name ('pic' holds "
+        "names of files)"
+    )
+    assert len(looks) < 3000  # of a folder of 101 places and 27 endings, and not of 52 columns
+
+
+def test_ids_are_looked_for_in_the_first_folders_alone(patients, put, looks):
+    put("labels.csv", "id,Edema\nx,1\ny,0\n")
+    assert "row 1: no image column" in refused(read_dataset, "csv", patients)
+    assert len(looks) < 3000
+
+
+def test_ids_of_dicom_files_are_found_as_rsna_ships_them(put, raw):
+    put("stage_2_train_labels.csv", "patientId,x,y,width,height,Target\na1,,,,,0\nb2,2.5,3,4,5,1\n")
+    for name in ("a1.dcm", "b2.DICOM"):
+        put(f"stage_2_train_images/{name}")
+    folder = "stage_2_train_images"
+    dataset = read_dataset("csv", raw)
+    assert dataset.table["path"].tolist() == [f"{folder}/a1.dcm", f"{folder}/b2.DICOM"]
+    put(f"{folder}/a1.png")  # converted beside the original
+    assert read_dataset("csv", raw).table["path"].tolist() == [f"{folder}/a1.png", f"{folder}/b2.DICOM"]

@@ -5,7 +5,7 @@ import os
 import pytest
 from pandas import Series
 
-from couplet.datasets.folder import check_images, check_paths, require_folder, walk
+from couplet.datasets.folder import check_images, check_paths, homes_of, require_folder, walk
 from tests.support.errors import refused
 
 
@@ -113,6 +113,22 @@ def test_images_behind_a_link_that_leaves_are_refused(raw, tmp_path):
             f"{where(2)}: {path} leaves the data folder through a link: "
             f"link the whole data set as {raw} instead"
         )
+
+
+def test_homes_of_an_image(put, raw):
+    for path in ("a.png", "x/a.png", "x/b.JPG", "y/b.png", "@eaDir/c.png", ".z/c.png", "y/d.dcm"):
+        put(path)
+    assert [homes_of(raw, name) for name in ("a.png", "a", "x/a.png")] == [["."]] * 3
+    assert homes_of(raw, "b") == ["x", "y"] and homes_of(raw, "d") == ["y"]
+    assert [homes_of(raw, name) for name in ("c.png", "", "b" * 300)] == [[]] * 3
+    assert homes_of(raw / "none", "a.png") == []
+
+
+def test_images_in_the_folders_of_network_storage_are_not_read(put, raw):
+    put("a/@eaDir/x.jpg")
+    assert refused(check_images, raw, paths("a/@eaDir/x.jpg"), where) == (
+        f"{where(2)}: a/@eaDir/x.jpg is not read: @eaDir and #recycle are no data, put the file elsewhere"
+    )
 
 
 def test_a_missing_folder_says_how_to_link_it(raw):

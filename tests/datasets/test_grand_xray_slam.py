@@ -215,3 +215,14 @@ def test_real_images_with_a_table_in_this_layout(shared_data):
         248,
     ]
     assert images[["Enlarged Cardiomediastinum", "Fracture", "Support Devices"]].sum().tolist() == [0, 0, 0]
+
+
+def test_test_images_without_their_list_are_not_passed_over(division_b):
+    (division_b / "sample_submission_2.csv").unlink()
+    assert refused(read_dataset, "grand_xray_slam", division_b) == (
+        f"{division_b}/sample_submission_2.csv is not there (nor test2.csv), but test2/ holds images: put it there, or "
+        "move test2/ elsewhere to draw the test part from the training images"
+    )
+    for image in (division_b / "test2").iterdir():
+        image.unlink()
+    assert set(read_dataset("grand_xray_slam", division_b).table["part"]) == {"train"}

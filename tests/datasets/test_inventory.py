@@ -168,6 +168,9 @@ def test_the_json_must_be_about_this_source(nih, project):
     )
     (project / "data/inventory.json").write_text("{")
     assert "data/inventory.json is not valid JSON" in refused(load_inventory, "nih", nih)
+    (project / "data/inventory.json").write_text("{\n<<<<<<< HEAD\n")
+    said = refused(load_inventory, "nih", nih)
+    assert "data/inventory.json" in said and "conflict" in said
 
 
 def test_what_cannot_be_scanned(nih, tmp_path):
@@ -232,3 +235,19 @@ def test_a_list_of_half_a_million_files_is_read_without_a_warning(project):
     loaded = load_inventory("nih", project)
     assert loaded.files["path"].tolist() == sorted(paths)
     assert loaded.md5_of("000012") == f"{12:032d}"
+
+
+def test_what_network_storage_keeps_beside_the_data_is_not_scanned(nih):
+    for folder in ("@eaDir", "#recycle", "a/@eaDir"):
+        (nih / folder).mkdir()
+        (nih / folder / "x.jpg").write_bytes(b"thumbnail")
+    assert scan("nih", nih).digest == expected_digest()
+
+
+@pytest.mark.parametrize("name", ["-notes.txt", "+1 notes.txt", "=old/readme.md", "@todo"])
+def test_a_note_with_the_name_of_a_formula_is_left_out(nih, name):
+    (nih / name).parent.mkdir(exist_ok=True)
+    (nih / name).write_bytes(b"n")
+    inventory = scan("nih", nih)
+    assert inventory.digest == expected_digest()
+    inventory.check(nih)

@@ -10,37 +10,35 @@ from couplet.datasets.tables import LABEL_VALUES, Table
 from couplet.project.console import say
 from couplet.project.errors import UserError
 
-# Words in the name of a column of 0 and 1 that says how the table was made, or who is shown, and nothing of findings.
-METADATA = frozenset(
+# What the name of a column of 0 and 1 says that holds how the table was made, or who is shown, and nothing of
+# findings. Words of files, anywhere in it:
+_OF_FILES = frozenset(
+    (
+        *("dir", "directory", "folder", "path", "file", "filename", "id", "uid"),
+        *("pixel", "photometric", "bits"),
+    )
+)
+# Its last word, as in sex_male; in front of another word they tell of findings (Age-related, Frontal opacity).
+_AT_THE_END = _OF_FILES | frozenset(
     (
         *("fold", "folds", "split", "subset", "kept", "keep", "used", "included", "excluded"),
         *("train", "training", "test", "val", "valid", "validation"),
-        *(
-            "dir",
-            "directory",
-            "folder",
-            "path",
-            "file",
-            "filename",
-            "id",
-            "uid",
-            "pixel",
-            "photometric",
-            "bits",
-        ),
-        *(
-            "age",
-            "sex",
-            "gender",
-            "male",
-            "female",
-            "view",
-            "frontal",
-            "site",
-            "hospital",
-            "reader",
-            "annotator",
-        ),
+        *("age", "sex", "gender", "male", "female", "view", "frontal"),
+        *("site", "hospital", "reader", "annotator"),
+    )
+)
+# The whole name, with any of those above: an implanted device is a finding, a device is none.
+_ALONE = _AT_THE_END | frozenset(
+    (
+        *("kfold", "cv", "batch", "set", "phase", "holdout", "dataset", "exclude", "usable", "quality"),
+        *("annotated", "device", "ap", "pa", "lateral", "portable", "index"),
+    )
+)
+# These and single letters add nothing to a name: age_over_60, ViewCode, fold_a.
+_FILLERS = frozenset(
+    (
+        *("is", "in", "of", "for", "at", "over", "under", "above", "below"),
+        *("code", "number", "name", "type", "group", "flag", "position"),
     )
 )
 # Words in the name of a column that holds labels as text.
@@ -98,7 +96,7 @@ def _found(table: Table, taken: Collection[str], image: str) -> list[str]:
         fits = filled.isin(list(LABEL_VALUES))
         if name in taken or filled.empty or not fits.any():
             continue
-        if _words(name) & METADATA or name.lower() in RESERVED:
+        if _is_metadata(name) or name.lower() in RESERVED:
             metadata += [name] * bool(fits.all())
         elif fits.all():
             labels.append(name)
@@ -115,10 +113,17 @@ def _found(table: Table, taken: Collection[str], image: str) -> list[str]:
             f"{table.path}, row 1: no column holds labels (1, 0, -1 or nothing){near or f': {NAME_THEM}'}"
         )
     if metadata:
-        perhaps = f", perhaps [{', '.join(labels)}]" if 0 < len(labels) <= MANY else ""
+        both = [name for name in table.columns if name in {*labels, *metadata}]
+        which_are = (
+            f"[{', '.join(both)}] if {_quoted(metadata)} {'is one' if len(metadata) == 1 else 'are some'}"
+        )
+        without = f", [{', '.join(labels)}] if not" if labels else ""
+        perhaps = f" ({which_are}{without})" if len(both) <= MANY else ""
+        it = "the column" if len(metadata) == 1 else "the columns"
         which = f"column {metadata[0]!r} holds" if len(metadata) == 1 else f"columns {_quoted(metadata)} hold"
         raise UserError(
-            f"{table.path}, row 1: {which} labels (1, 0, -1 or nothing) but by name metadata: {NAME_THEM}{perhaps}"
+            f"{table.path}, row 1: {which} labels (1, 0, -1 or nothing) but by name metadata: {NAME_THEM}{perhaps}, or "
+            f"take {it} out of the table"
         )
     return labels
 
@@ -130,7 +135,7 @@ def _near_miss(table: Table, taken: Collection[str], image: str) -> str:
     for name in table.columns:
         cells = table.cells[name]
         # Numbers of classes are no names: column class_id stands beside class_name.
-        if name in taken or not _words(name) & CLASSES or not cells.str.contains(r"[^\W\d]").any():
+        if name in taken or CLASSES.isdisjoint(_words(name)) or not cells.str.contains(r"[^\W\d]").any():
             continue
         if table.cells[image].duplicated().any():
             return (
@@ -169,6 +174,17 @@ def _quoted(names: list[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _words(name: str) -> set[str]:
+def _is_metadata(name: str) -> bool:
+    words = _words(name)
+    telling = {word for word in words if len(word) > 1} - _FILLERS
+    return bool(telling) and (
+        not _OF_FILES.isdisjoint(words)
+        or words[-1] in _AT_THE_END
+        or telling <= _ALONE
+        or "".join(words) in _ALONE
+    )
+
+
+def _words(name: str) -> list[str]:
     """The words of a column's name in lower case: ImageDir -> image, dir."""
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]

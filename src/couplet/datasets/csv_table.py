@@ -13,7 +13,7 @@ from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.csv_labels import label_columns
-from couplet.datasets.folder import check_images, check_paths, homes_of, with_endings
+from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, homes_of, with_endings
 from couplet.datasets.names import check_names
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.console import say
@@ -34,6 +34,8 @@ COMMON = {
 }
 # Columns of ids that some data sets name their images by: looked at where none of the common ones is there.
 IDS = ("id", "uid", "dicomid", "sopinstanceuid", "studyinstanceuid", "seriesinstanceuid", "patientid")
+# Columns of other names that are looked at to say which one holds names of files.
+MOST_OTHERS = 10
 TABLES = ("labels.csv", "train.csv")
 AUTO, NONE = "auto", "none"
 _COLUMN = "a column's name; auto: found by common names; none: there is no such column"
@@ -97,6 +99,7 @@ def _table_path(folder: Path, args: Args) -> Path:
         samples = [path.name for path in folder.glob("*sample_submission*.csv")]
         return find_table(folder, TABLES, not_these=samples, remedy="name it in data.source_args.table")
     check_paths(Series([args.table]), lambda _: "data.source_args.table")
+    check_names(Series([args.table]), lambda _: "data.source_args.table")
     return folder / args.table
 
 
@@ -126,11 +129,16 @@ def _column_of_files(table: Table, folder: Path, args: Args) -> str:
     Raises:
         UserError: there is none, or several; a column of another name that holds names of files is named.
     """
-    files = [name for name in table.columns if _names_a_file(folder, args, table.cells[name].iloc[0])]
-    found = [name for name in files if re.sub(r"[ ._-]", "", name.lower()) in IDS]
+    first = {name: table.cells[name].iloc[0] for name in table.columns}
+    ids = [name for name in first if re.sub(r"[ ._-]", "", name.lower()) in IDS]
+    found = [name for name in ids if _names_a_file(folder, args, first[name])]
     if args.image_column == AUTO and len(found) == 1:
         say(f"{table.path.name}: column {found[0]!r} names the images")
         return found[0]
+    # Numbers are labels and ages rather than names of files.
+    others = [name for name, cell in first.items() if name not in ids and re.search(r"[^\W\d]", cell)]
+    others.sort(key=lambda name: not first[name].lower().endswith(IMAGE_ENDINGS))
+    files = found + [name for name in others[:MOST_OTHERS] if _names_a_file(folder, args, first[name])]
     near = f" ({', '.join(map(repr, files))} holds names of files)" if files else ""
     raise UserError(
         f"{table.path}, row 1: no image column: set data.source_args.image_column to its name{near}"

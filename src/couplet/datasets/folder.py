@@ -17,6 +17,12 @@ _UNSAFE = r"^/|^[A-Za-z]:|\\|(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"
 
 # What an image file may end with; a name in a label table may come without.
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
+# What is found under a name without an ending, to be refused for what it is.
+_DICOM_ENDINGS = (".dcm", ".dicom")
+# What network storage keeps beside the data: thumbnails, and what was deleted.
+_NOT_DATA = ("@eaDir", "#recycle")
+# More folders than these at the top are one for each patient or study, and none of them holds all images.
+_MOST_HOMES = 100
 
 
 def require_folder(source: str, folder: Path) -> None:
@@ -33,9 +39,9 @@ def require_folder(source: str, folder: Path) -> None:
 def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
     """Yield (posix path relative to `root`, entry) of every regular file, in no particular order.
 
-    Hidden files and folders are left out, and so is what is no file. Links are followed as long as they stay
-    inside `root`; one that leaves it comes with None instead of its entry, one that leads to itself not at
-    all. `root` itself may be a link.
+    Hidden files and folders are left out, and so are `@eaDir`, `#recycle` and what is no file. Links are
+    followed as long as they stay inside `root`; one that leaves it comes with None instead of its entry, one
+    that leads to itself not at all. `root` itself may be a link.
 
     Args:
         root: the folder.
@@ -46,7 +52,7 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
     while pending:
         prefix, folder, chain = pending.pop()
         for entry in _entries(folder):
-            if entry.name.startswith(".") or (not prefix and below is not None and entry.name not in below):
+            if _is_hidden(entry.name) or (not prefix and below is not None and entry.name not in below):
                 continue
             path, real = prefix + entry.name, f"{chain[-1]}/{entry.name}"
             if entry.is_symlink():
@@ -61,6 +67,10 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
             # A link to a folder that is being walked already would never end.
             elif entry.is_dir() and not any(_inside(step, real) for step in chain):
                 pending.append((f"{path}/", entry.path, (*chain, real)))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NOT_DATA
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
@@ -105,16 +115,35 @@ def check_images(folder: Path, paths: Series, where: Callable[[int], str]) -> No
 
 
 def homes_of(folder: Path, name: str) -> list[str]:
-    """Folders at the top of `folder`, or "." for itself, that hold an image of that name, with or without ending."""
-    places = [".", *sorted(path.name for path in folder.glob("[!.]*/"))] if name else []
-    endings = ("", *IMAGE_ENDINGS, *map(str.upper, IMAGE_ENDINGS))
-    return [place for place in places if any((folder / place / f"{name}{end}").is_file() for end in endings)]
+    """Folders at the top of `folder` that hold an image of that name, with or without ending; ["."] if itself does.
+
+    Of many folders only the first are looked at: every look takes a while on network storage.
+    """
+    if not name or not folder.is_dir():
+        return []
+    endings = (*IMAGE_ENDINGS, *_DICOM_ENDINGS)
+    ends = ("",) if name.lower().endswith(endings) else ("", *endings, *map(str.upper, endings))
+
+    def holds(place: str) -> bool:
+        try:
+            return any((folder / place / f"{name}{end}").is_file() for end in ends)
+        except OSError:  # a cell that is longer than any file's name
+            return False
+
+    if holds("."):
+        return ["."]
+    # `is_dir` of an entry asks the file system for links alone.
+    places = sorted(
+        entry.name for entry in _entries(str(folder)) if not _is_hidden(entry.name) and entry.is_dir()
+    )
+    return [place for place in places[:_MOST_HOMES] if holds(place)]
 
 
 def with_endings(folder: Path, paths: Series, where: Callable[[int], str]) -> Series:
     """Give the paths of images that a label table names without `.jpg` or the like the ending of their files.
 
-    A path that is a file stays as it is, and so does one that is nowhere, which `check_images` names.
+    A path that is a file stays as it is, and so does one that is nowhere, which `check_images` names. A DICOM file
+    is taken where there is no image, so that whoever decodes it says what it is.
 
     Raises:
         UserError: two files differ from such a path by their ending alone.
@@ -124,15 +153,17 @@ def with_endings(folder: Path, paths: Series, where: Callable[[int], str]) -> Se
     found = [
         path
         for path, _ in walk(folder, set(paths.str.partition("/")[0]))
-        if path.lower().endswith(IMAGE_ENDINGS)
+        if path.lower().endswith((*IMAGE_ENDINGS, *_DICOM_ENDINGS))
     ]
-    endings: dict[str, list[str]] = {}
+    images: dict[str, list[str]] = {}
+    dicom: dict[str, list[str]] = {}
     for path in sorted(found):
-        endings.setdefault(path.rpartition(".")[0], []).append(path)
+        kind = images if path.lower().endswith(IMAGE_ENDINGS) else dicom
+        kind.setdefault(path.rpartition(".")[0], []).append(path)
     there = set(found)
     whole = {}
     for row, path in zip(paths.index, paths, strict=True):
-        files = [path] if path in there else endings.get(path, [path])
+        files = [path] if path in there else images.get(path) or dicom.get(path, [path])
         if len(files) > 1:
             raise UserError(
                 f"{where(row)}: {path} could be {' or '.join(files)}: remove one of them, or write the name with its "
@@ -161,6 +192,8 @@ def _why_missing(folder: Path, path: str, found: set[str]) -> tuple[str, str]:
     image = folder / path
     if any(part.startswith(".") for part in path.split("/")):
         return "is hidden", "names that start with a dot are not read, rename it"
+    if any(part in _NOT_DATA for part in path.split("/")):
+        return "is not read", f"{' and '.join(_NOT_DATA)} are no data, put the file elsewhere"
     if _is_circle(image):
         return "is a link that leads to itself", "mend the link or put the file there"
     if not _inside(str(image.resolve()), str(folder.resolve())):

@@ -14,7 +14,7 @@ from pandas import DataFrame, Series
 from pydantic import Field
 
 from couplet.datasets.base import Dataset, Settings, image_table
-from couplet.datasets.folder import check_images, check_paths
+from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.errors import UserError
 
@@ -58,6 +58,8 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         _optional(folder / f"test{number}.csv"),
     )
     listing = sample or answers
+    if listing is None and number:
+        _require_no_test_images(folder, number)
     if listing is not None:
         names = listing.unique(ID)
         check_paths(names, listing.place(ID))
@@ -110,6 +112,16 @@ def _train_table(folder: Path, number: int | None) -> Path:
 def _image_folder(folder: Path, part: str, number: int | None) -> str:
     numbered = f"{part}{number}" if number else "images"
     return "images/" if (folder / "images").is_dir() and not (folder / numbered).is_dir() else f"{numbered}/"
+
+
+def _require_no_test_images(folder: Path, number: int) -> None:
+    # Without a list a share of the training images would become the test part.
+    test = f"test{number}"
+    if any(path.lower().endswith(IMAGE_ENDINGS) for path, _ in walk(folder, {test})):
+        raise UserError(
+            f"{folder}/sample_submission_{number}.csv is not there (nor {test}.csv), but {test}/ holds images: put it "
+            f"there, or move {test}/ elsewhere to draw the test part from the training images"
+        )
 
 
 def _optional(path: Path) -> Table | None:

@@ -8,6 +8,7 @@ them what it reads.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -21,21 +22,25 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame, Series
 
-from couplet.datasets.folder import require_folder, walk
-from couplet.datasets.names import check_names
+from couplet.datasets.folder import IMAGE_ENDINGS, require_folder, walk
+from couplet.datasets.names import check_names, is_formula
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
-from couplet.project.files import read_json, write_csv, write_json
+from couplet.project.files import refuse_conflict, write_csv, write_json
 from couplet.project.project import HERE, Project
 
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
+# What an adapter may read by any name; lists that end in .txt have names of their own.
+_READ_ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".dicom", ".csv", ".csv.gz", ".json")
 RESCAN = "run `couplet scan`"
 
 
 @dataclass(frozen=True)
 class Inventory:
     """Every regular file of a raw folder that is not hidden.
+
+    Notes and the like whose names would be formulas in a spreadsheet are left out as well: no table names them.
 
     Attributes:
         source: the data set, as data.source names it.
@@ -190,6 +195,9 @@ def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             raise UserError(
                 f"{folder}: the file name {path!r} holds control characters or is not UTF-8: rename it"
             )
+        # An image or a table of such a name is refused by `scan`: people open the list.
+        if is_formula(path) and not path.lower().endswith(_READ_ENDINGS):
+            continue
         yield path, entry
 
 
@@ -210,9 +218,11 @@ def _size_and_md5(path: Path) -> tuple[int, str]:
 def _read_summary(source: str, project: Project) -> dict[str, Any]:
     if not project.inventory.exists():
         raise UserError(f"{project.inventory} is not there: {RESCAN}")
+    text = project.inventory.read_text(encoding="utf-8", errors="replace")
+    refuse_conflict(project.inventory, text)
     try:
-        summary = read_json(project.inventory)
-    except UserError:
+        summary = json.loads(text)
+    except (ValueError, RecursionError):
         raise UserError(f"{project.inventory} is not valid JSON: restore it from git, or {RESCAN}") from None
     kinds = {"source": str, "files": int, "bytes": int, "digest": str}
     if not isinstance(summary, dict) or {key: type(value) for key, value in summary.items()} != kinds:

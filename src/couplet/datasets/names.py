@@ -22,6 +22,11 @@ _FORMULA = re.compile(
 )
 
 
+def is_formula(name: str) -> bool:
+    """Whether a spreadsheet program would run a cell of that text."""
+    return bool(_FORMULA.search(name))
+
+
 def check_names(names: Series, where: Callable[[Any], str]) -> None:
     """Check text that couplet writes into its own tables, reports and messages.
 
@@ -43,7 +48,7 @@ def check_names(names: Series, where: Callable[[Any], str]) -> None:
             raise UserError(
                 f"{where(row)}: {name!r} holds control characters: rename it, with printable ones only"
             )
-        if _FORMULA.search(name):
+        if is_formula(name):
             raise UserError(
                 f"{where(row)}: {name!r} would be a formula in a spreadsheet: rename it, without = + - or @ in front"
             )
