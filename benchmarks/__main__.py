@@ -31,6 +31,7 @@ NAMES = (
     "splitting",
     "splitting_1m",
     "metrics",
+    "trust",
     "pipeline",
     "growth",
     "gpu",

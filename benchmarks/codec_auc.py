@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from benchmarks.harness import Section, Size, Table, at_most
-from couplet.evaluation.intervals import bootstrap_macro_auc, macro_auc_interval, resample_weights
+from benchmarks.resampling import bootstrap_macro_auc, resample_weights
+from couplet.evaluation.jackknife import auc_estimates
 from couplet.evaluation.metrics import macro_auc
 from couplet.phantom.drawing import draw_phantom
 from couplet.project.project import HERE
@@ -97,14 +98,16 @@ def auc_table(runs: dict[Run, Scored]) -> tuple[Table, float]:
     for (trained, scored, seed), run in runs.items():
         parts = [run.folds == fold for fold in np.unique(run.folds)]
         of_folds = [macro_auc(run.truth[part], run.scores[part])[0] for part in parts]
-        whole, reference = macro_auc_interval(run.truth, run.scores, run.patients), runs["raw", "raw", seed]
+        whole = auc_estimates(run.truth, run.scores, run.patients).macro
+        interval = whole.reason or f"{whole.low:.4f} to {whole.high:.4f}"
+        reference = runs["raw", "raw", seed]
         minus_raw = ""
         if (trained, scored) != ("raw", "raw"):
             difference, low, high = paired_difference(run, reference)
             minus_raw = f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
             changes += [abs(difference)] if trained == "raw" else []
-        shown = [f"{auc:.4f}" for auc in (*of_folds, float(whole.auc))]
-        rows.append([trained, scored, str(seed), *shown, f"{whole.low:.4f} to {whole.high:.4f}", minus_raw])
+        shown = [f"{auc:.4f}" for auc in (*of_folds, whole.value)]
+        rows.append([trained, scored, str(seed), *shown, interval, minus_raw])
     folds = [f"fold {fold}" for fold in range(len(parts))]
     columns = ["trained on", "scored on", "seed", *folds, "out of fold", "95 %", "minus raw"]
     return Table("Macro-AUC of the phantom", columns, rows), max(changes)

@@ -20,7 +20,7 @@ CHOSEN = {
     "src/couplet/models/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
     "src/couplet/settings/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
     "src/couplet/training/losses/${loss.name}.py": ("train_fold",),
-    "src/couplet/settings/losses/${loss.name}.py": ("train_fold",),
+    "src/couplet/settings/losses/${loss.name}.py": ("train_fold", "ensemble_predict"),
 }
 # The report compares the settings with their preset's, whose head and loss may be others.
 COMPARED = ("src/couplet/settings/heads", "src/couplet/settings/losses")
@@ -141,6 +141,24 @@ def test_tracked_params_exist(graph: dict[str, Any]) -> None:
     assert graph["report"]["params"] == [{"params.yaml": None}]
 
 
+def test_a_new_calibrator_or_decision_runs_no_network(graph: dict[str, Any]) -> None:
+    """The report depends on the whole of params.yaml."""
+    for section, stages in (
+        ("calibration", ["ensemble_predict"]),
+        ("decision", ["ensemble_predict"]),
+        ("report", ["split_mis"]),  # which refuses unknown groups; the folds stay the same bytes
+    ):
+        tracked = [
+            name
+            for name in STAGES
+            if any(key == section or key.startswith(f"{section}.") for key in map(str, graph[name]["params"]))
+        ]
+        assert tracked == stages, section
+    outputs = {"data/predictions/ensemble", "metrics/ensemble.json", "metrics/calibration.json"}
+    for name in STAGES[: STAGES.index("ensemble_predict")]:
+        assert not outputs & set(graph[name]["deps"]), name
+
+
 def test_training_stages_keep_the_run_cache(graph: dict[str, Any]) -> None:
     """An out with cache: false would make DVC retrain every fold of a repeated experiment."""
     for stage in graph.values():
@@ -168,9 +186,16 @@ def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
         HERE.history(item).as_posix(),  # type: ignore[arg-type]
         HERE.ensemble.as_posix(),
         HERE.ensemble_metrics.as_posix(),
+        HERE.calibration_metrics.as_posix(),
+        HERE.reliability_plot.as_posix(),
+        HERE.thresholds_plot.as_posix(),
+        HERE.sets_plot.as_posix(),
+        HERE.risk_coverage_plot.as_posix(),
         HERE.report.as_posix(),
         HERE.figures.as_posix(),
         HERE.couplings_plot.as_posix(),
+        HERE.subgroups_plot.as_posix(),
+        HERE.shortcuts_plot.as_posix(),
     }
 
 

@@ -78,7 +78,11 @@ def check_command() -> None:
 
 @app.command("scan", rich_help_panel=SETTINGS)
 @stage
-def scan_command() -> None:
+def scan_command(
+    weights_only: Annotated[
+        bool, typer.Option("--weights-only", help="only the pretrained weights: the images need not be here")
+    ] = False,
+) -> None:
     """Take the inventory of data/raw/<source> and of pretrained weights; run it whenever one of them changes."""
     from couplet.datasets.inventory import scan_source
     from couplet.results.weights import list_weights
@@ -90,7 +94,8 @@ def scan_command() -> None:
         from couplet.models.backbone import pretrained_digest  # torch: only if there are weights to look at
 
         weights[params.model.backbone] = pretrained_digest(params.model, HERE.weights)
-    scan_source(params.data.source)
+    if not weights_only:
+        scan_source(params.data.source)
     list_weights(weights)
     for name, sha256 in weights.items():
         say(f"{HERE.weights_list}: {name}, sha256 {sha256}")

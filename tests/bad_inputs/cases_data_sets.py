@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from PIL import Image
+
 from tests.bad_inputs.case import (
     Case,
     Given,
@@ -80,6 +82,11 @@ def add_root(content: Any) -> None:
 def copied(path: str, other: str) -> Given:
     """Put a copy of a file in the place of another."""
     return lambda project: shutil.copyfile(place(project, path), place(project, other))
+
+
+def blank(path: str) -> Given:
+    """A black picture in the place of a file."""
+    return lambda project: Image.new("L", (40, 40)).save(place(project, path))
 
 
 def last_bit(path: str) -> Given:
@@ -346,10 +353,43 @@ CASES = [
             "warning: 2 images are only 1 picture: the files are identical (first: images/03.png and images/07.png); of different patients: 1 picture, in train and in test: 0 pictures",
         ),
         finds={
+            ("entry", "data/prepared/labels.json", "notes"): {"images_with_identical_files": 2},
+        },
+    ),
+    Case(
+        "pictures that different patients share",
+        both(
+            setting("split.test_fraction", 0.0),
+            copied("{raw}/images/03.png", "{raw}/images/07.png"),
+            copied("{raw}/images/06.png", "{raw}/images/12.png"),
+        ),
+        run="scan, prepare, split-mis",
+        happens="their patients are dealt together, also along a chain, which is said and counted",
+        said=(
+            "warning: 2 pictures of 3 patients, who are dealt together; in two folds: 0, in train and test: 0",
+        ),
+        finds={
+            ("entry", "metrics/split.json", "pictures_in_two_folds"): 0,
+            ("entry", "metrics/split.json", "patients_sharing_a_picture"): 3,
+        },
+    ),
+    Case(
+        "one picture under the names of most patients",
+        both(*(copied("{raw}/images/00.png", f"{{raw}}/images/{i:02d}.png") for i in range(2, 16, 2))),
+        run="scan, prepare, split-mis",
+        refused="8 patients share pictures with one another and would be dealt together: 16 of 18 images, more than a part holds. The commonest picture is in 8 images (first: 00.png and 02.png): take its images out of the label table, or set split.group_by: none",
+    ),
+    Case(
+        "blank images",
+        both(*(blank(f"{{raw}}/images/{i:02d}.png") for i in range(0, 24, 2))),
+        run="scan, prepare, split-mis",
+        happens="said and counted; nobody is taken for somebody else because of them",
+        finds={
             ("entry", "data/prepared/labels.json", "notes"): {
-                "images_with_identical_files": 2,
-                "identical_files_of_different_patients": 1,
-            }
+                "images_with_identical_files": 12,
+                "blank_images": 12,
+            },
+            ("entry", "metrics/split.json", "patients_sharing_a_picture"): 0,
         },
     ),
     Case(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,8 +275,13 @@ CASES = [
     ),
     evaluate(
         "a manifest with a word for a label",
-        replaced(MANIFEST, ",40,40,0,3,1,", ",40,40,0,3,maybe,"),
+        text(MANIFEST, lambda content: re.sub(r"(,40,40,0,3,[0-9a-f]{16},)1,", r"\1maybe,", content)),
         "data/prepared/manifest.csv, row 5: a label is not 0, 1 or empty: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    evaluate(
+        "a manifest of an earlier version, without pictures",
+        replaced(MANIFEST, ",picture,", ",hash,"),
+        "data/prepared/manifest.csv has no column 'picture', as those of earlier versions of couplet: make it again with `dvc repro`",
     ),
     evaluate(
         "a manifest that points past the store",
@@ -384,7 +390,7 @@ CASES = [
     ),
     evaluate(
         "a label that was turned round after the model was trained",
-        replaced(MANIFEST, ",40,40,0,3,1,", ",40,40,0,3,0,"),
+        text(MANIFEST, lambda content: re.sub(r"(,40,40,0,3,[0-9a-f]{16},)1,", r"\g<1>0,", content)),
         "data/models/fold_0 was trained on another manifest.csv than data/prepared/manifest.csv: run `dvc repro train_fold@0`",
     ),
     Case(
@@ -417,6 +423,39 @@ CASES = [
         "metrics without their second half",
         changed("metrics/ensemble.json", lambda c: c["oof"].pop("top3")),
         "metrics/ensemble.json: oof.top3 is missing or not ours: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "metrics without their interval",
+        changed("metrics/ensemble.json", lambda c: c["oof"].pop("auc_macro_low")),
+        "metrics/ensemble.json: oof.auc_macro_low is missing or not ours: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "a calibrator without its prior",
+        changed("data/predictions/ensemble/calibration.json", lambda c: c["labels"][0].pop("prior")),
+        "data/predictions/ensemble/calibration.json has a calibrator that is not ours (KeyError: 'prior'): restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "a threshold that is a word",
+        changed(
+            "data/predictions/ensemble/calibration.json",
+            lambda c: c["labels"][0]["thresholds"].update(youden="high"),
+        ),
+        "data/predictions/ensemble/calibration.json is not ours (ValueError: could not convert string to float: 'high'): restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "sorted scores that are no archive",
+        file("data/predictions/ensemble/conformal.npz", "x"),
+        "data/predictions/ensemble/conformal.npz is damaged: restore it with `dvc checkout`",
+    ),
+    report(
+        "a decision that is none of four",
+        replaced("data/predictions/ensemble/decisions.csv", ",2", ",7"),
+        "data/predictions/ensemble/decisions.csv has cells that are not 0, 1, 2 or 3: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "decisions made with another alpha",
+        setting("decision.alpha", 0.2),
+        "params.yaml: decision.alpha is 0.2, but data/predictions/ensemble was made with 0.1: run `dvc repro`, or restore params.yaml",
     ),
     report(
         "an empty split.json",

@@ -116,7 +116,7 @@ CASES = [
     check(
         "-S +new.key=1",
         setting("new.key", 1),
-        "params.yaml: unknown key new: allowed here: preset, seed, data, image, split, model, refiner, loss, optimizer, schedule, ema, train, augment, inference",
+        "params.yaml: unknown key new: allowed here: preset, seed, data, image, split, model, refiner, loss, optimizer, schedule, ema, train, augment, inference, calibration, decision, report",
     ),
     check(
         "a key that is a number",
@@ -218,6 +218,58 @@ CASES = [
         setting("loss.smoothing", 1.0),
         "params.yaml: loss.smoothing = 1.0 is not allowed: it should be less than 1",
     ),
+    check(
+        "a calibrator that does not exist",
+        setting("calibration.method", "platt"),
+        "params.yaml: calibration.method = 'platt' is not allowed: it should be 'beta', 'inverse' or 'none'",
+    ),
+    check(
+        "a rule of decision that does not exist",
+        setting("decision.rule", "youdens"),
+        "params.yaml: decision.rule = 'youdens' is not allowed: it should be 'youden', 'f1', 'cost', 'prevalence', 'sensitivity' or 'specificity'",
+    ),
+    check(
+        "sets that may miss half of the patients",
+        setting("decision.alpha", 0.5),
+        "params.yaml: decision.alpha = 0.5 is not allowed: it should be less than 0.5",
+    ),
+    check(
+        "sets that may miss nobody",
+        setting("decision.alpha", 0.0),
+        "params.yaml: decision.alpha = 0.0 is not allowed: it should be greater than 0",
+    ),
+    check(
+        "every positive to be found",
+        setting("decision.sensitivity", 1.0),
+        "params.yaml: decision.sensitivity = 1.0 is not allowed: it should be less than 1",
+    ),
+    check(
+        "a miss that does no harm",
+        setting("decision.cost_ratio", 0.0),
+        "params.yaml: decision.cost_ratio = 0.0 is not allowed: it should be greater than 0",
+    ),
+    check(
+        "sets within a column",
+        setting("decision.within", "sex"),
+        "params.yaml: decision.within = 'sex' is not allowed: it should be 'view' or 'none'",
+    ),
+    check(
+        "a misspelt setting of decisions",
+        setting("decision.aplha", 0.05),
+        "params.yaml: unknown key decision.aplha: did you mean decision.alpha?",
+    ),
+    check(
+        "a subgroup that is always shown",
+        setting("report.groups", ["view"]),
+        "params.yaml: report.groups names 'view', which is always shown: leave it out",
+    ),
+    Case(
+        "a correction of an ensemble that nothing calibrates",
+        both(setting("calibration.method", "none"), setting("calibration.sharpen", False)),
+        run="check",
+        happens="named in a line",
+        said=("does nothing: calibration.sharpen = false is not read: calibration.method is none",),
+    ),
     Case(
         "a setting that the others leave without effect",
         setting("optimizer.momentum", 0.5),
@@ -233,7 +285,7 @@ CASES = [
     Case(
         "outputs of a fold that split.folds does not have, before anything is trained",
         lambda p: place(p, "data/models/fold_5").mkdir(parents=True),
-        run="scan, prepare, split-mis",
+        run="scan, prepare",
         refused="data/models/fold_5 belongs to a fold that split.folds = [0, 1] does not have: run `couplet prune`, then `dvc repro`",
     ),
     Case(
@@ -338,6 +390,16 @@ CASES = [
         "an argument that would load other weights",
         setting("model.backbone_args", {"checkpoint_path": "x.pth"}),
         "model.backbone_args.checkpoint_path is decided by the pipeline: remove it",
+    ),
+    check(
+        "a repeat of the training below 0",
+        setting("train.repeat", -1),
+        "params.yaml: train.repeat = -1 is not allowed: it should be greater than or equal to 0",
+    ),
+    check(
+        "a list of repeats",
+        setting("train.repeat", [1, 2, 3]),
+        "params.yaml: train.repeat = [1, 2, 3] is not allowed: it should be a whole number",
     ),
     train(
         "a GPU where there is none",

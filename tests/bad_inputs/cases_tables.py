@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.bad_inputs.case import Case, Given, both, file, link, nothing, removed, replaced, setting, text
+from tests.bad_inputs.cases_data_sets import copied
 from tests.support.in_process import InProcessProject
 
 LABELS = "{raw}/labels.csv"
@@ -213,7 +214,7 @@ CASES = [
     bad(
         "a column of 0 and 1 that is no label by its name",
         header("Nodule", "kept"),
-        "{project}/data/raw/csv/labels.csv, row 1: column 'kept' holds labels (1, 0, -1 or nothing) but by name metadata: name the labels in data.source_args.label_columns, perhaps [Edema, Rare]",
+        "{project}/data/raw/csv/labels.csv, row 1: column 'kept' holds labels (1, 0, -1 or nothing) but by name metadata: name the labels in data.source_args.label_columns ([Edema, kept, Rare] if 'kept' is one, [Edema, Rare] if not), or take the column out of the table",
     ),
     Case(
         "the same column, named as a label",
@@ -401,6 +402,21 @@ CASES = [
         run=SPLIT,
         happens="said and counted: test scores are optimistic",
         finds={("entry", "metrics/split.json", "patients_in_train_and_test"): 1},
+    ),
+    Case(
+        "one picture in train and in test, of different patients and with other labels",
+        both(
+            made("image,patient,split,A", "{name},p{i},{part},{odd}"),
+            copied("{raw}/images/01.png", "{raw}/images/20.png"),
+        ),
+        run=SPLIT,
+        happens="said and counted: the data set's own test part stays as it is, its scores are optimistic",
+        said=("warning: 1 picture of 2 patients; in two folds: 0, in train and test: 1",),
+        finds={
+            ("entry", "metrics/split.json", "pictures_in_train_and_test"): 1,
+            ("entry", "metrics/split.json", "pictures_in_two_folds"): 0,
+            ("entry", "metrics/split.json", "patients_sharing_a_picture"): 2,
+        },
     ),
     bad(
         "one patient",

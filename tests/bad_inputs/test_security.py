@@ -33,7 +33,7 @@ MODULES = {
     *("pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "xmlrpc", "imp", "code"),
     *("socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "subprocess"),
 }
-PROGRAMS = {"recover.py", "committed.py"}  # they run git, with arguments of their own
+PROGRAMS = {"recover.py", "committed.py", "revision_files.py"}  # they run git, with arguments of their own
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 ATTRIBUTES = {
     *("torch.load", "torch.jit.load", "torch.package", "torch.hub", "torch.save"),
@@ -187,7 +187,8 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> InProcessProject:
         with Image.open(old) as image:
             image.save(old.with_name(f"MARKimage{i:02d}.png"), exif=exif, pnginfo=text)
         old.unlink()
-        people = f"MARKpatient{i // 2},MARKstudy{i},MARKview,MARKsex,MARKage{i}"
+        # View and sex are groups, which the page must name; a person is in none of their names.
+        people = f"MARKpatient{i // 2},MARKstudy{i},AP,F,MARKage{i}"
         rows.append(f"MARKimage{i:02d}.png,{people},{i // 2 % 2},{i // 4 % 2},{int(i == 5)}")
     (project.raw / "labels.csv").write_text("\n".join(rows) + "\n")
     (project.raw / "images/MARKimage00.png").write_bytes(b"MARKbroken")

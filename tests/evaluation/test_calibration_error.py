@@ -21,7 +21,8 @@ from couplet.evaluation.calibration.error import (
     squared_errors,
     too_few_to_judge,
 )
-from couplet.evaluation.calibration.slopes import calibration_lines, holm
+from couplet.evaluation.calibration.slopes import calibration_lines
+from couplet.evaluation.multiple_tests import holm
 from couplet.evaluation.proportions import mean
 
 
@@ -269,9 +270,9 @@ def test_certain_probabilities_do_not_end_the_fit() -> None:
 
 
 def test_holm() -> None:
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm([0.6, np.nan, 0.5]), [1.0, np.nan, 1.0])
-    assert holm([]).tolist() == [] and np.isnan(holm([np.nan])).all()
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.6, np.nan, 0.5])), [1.0, np.nan, 1.0])
+    assert holm(np.array([])).tolist() == [] and np.isnan(holm(np.array([np.nan]))).all()
 
 
 def test_unknown_cells_count_for_nothing() -> None:

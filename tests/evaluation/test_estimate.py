@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from couplet.evaluation.estimate import FLAGS, Estimate, Source, around, few, in_order, source_of
+from tests.support.pages import text_of
 
 
 def test_one_rendering_with_interval_reason_and_flags() -> None:
@@ -52,10 +53,14 @@ def test_the_cell_names_the_md5_of_its_files(tmp_path: Path) -> None:
     )
     cell = estimate.of(source, Source("b", "1234")).cell()
     assert cell.startswith(f'<td class="estimate" data-source="{source.md5} 1234" title="')
-    assert cell.endswith(">0.5000 [0.400, 0.600] (few)</td>")
+    parts = '<span class="value">0.5000</span> <span class="interval">[0.400, 0.600]</span> '
+    assert cell.endswith(f'>{parts}<span class="flags">(few)</span></td>')
     assert 'title="95 % interval, a &lt; b; 9 images of 4 patients, 2 with a positive image; few: ' in cell
     assert "from data/folds/fold_0.csv, b" in cell
-    assert Estimate(0.5, reason="<one>").cell(tag="span").endswith(">0.5000, no interval: &lt;one&gt;</span>")
+    assert text_of(cell) == estimate.text()
+    nothing = Estimate(0.5, reason="<one>").cell(tag="p")
+    assert nothing.endswith('<span class="reason">no interval: &lt;one&gt;</span></p>')
+    assert text_of(nothing) == "0.5000, no interval: <one>"
 
 
 def test_as_json() -> None:

@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from couplet.evaluation.intervals import delong_intervals
 from couplet.evaluation.jackknife import auc_estimates, average_precision_estimates, combined_df
 from couplet.evaluation.leave_one_out import (
     LeaveOneOut,
@@ -16,6 +15,8 @@ from couplet.evaluation.leave_one_out import (
     leave_one_out_mean,
 )
 from couplet.evaluation.leave_one_out_precision import leave_one_out_average_precision
+from tests.support.delong import delong_errors
+from tests.support.delong import macro_error as macro_error_of_all
 
 FOUR = np.array([[1.0], [1.0], [0.0], [0.0]]), np.array([[0.9], [0.4], [0.5], [0.1]])
 
@@ -49,7 +50,7 @@ def test_by_hand(patients: str, error: float) -> None:
     expected = {"abcd": [0.5, 1, 1, 0.5], "abac": [1, 1, 0.5]}[patients]
     assert label.without.tolist() == expected
     assert np.sqrt(label.variance) == pytest.approx(error, abs=5e-5)
-    assert delong_intervals(*FOUR).standard_error[0] == pytest.approx(0.3536, abs=5e-5)
+    assert delong_errors(*FOUR)[0] == pytest.approx(0.3536, abs=5e-5)
 
 
 def test_interval_by_hand() -> None:
@@ -111,17 +112,30 @@ def test_within_groups_by_hand() -> None:
     assert auc_estimates(y_true, only_the_view, np.arange(4), view).per_label[0].value == 0.5
 
 
+@pytest.mark.parametrize("images", [1, 3])
+def test_errors_are_near_delongs(images: int) -> None:
+    """Of many patients with one image, or three that are alike: the two agree to a hundredth."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(400), images)
+    y_true = (rng.random((400, 3)) < [0.2, 0.4, 0.6])[patients].astype(float)
+    y_score = y_true + rng.normal(size=(400, 3))[patients] + 0.3 * rng.normal(size=y_true.shape)
+    found = auc_estimates(y_true, y_score, patients)
+    np.testing.assert_allclose(found.errors, delong_errors(y_true, y_score, patients), rtol=0.01)
+    assert found.macro_error == pytest.approx(macro_error_of_all(y_true, y_score, patients), rel=0.01)
+
+
 def test_macro_against_removing_patients() -> None:
     y_true, y_score, patients = random_data(4)
     labels = [brute_force(roc_auc_score, y_true[:, i], y_score[:, i], patients) for i in range(3)]
     n, macro = len(np.unique(patients)), np.mean(labels, axis=0)
     variance = (n - 1) / n * ((macro - macro.mean()) ** 2).sum()
-    per_label, found = auc_estimates(y_true, y_score, patients)
+    per_label, found, _, error = auc_estimates(y_true, y_score, patients)
     parts = list(leave_one_out_auc(y_true, y_score, patients))
     df = sum(p.variance for p in parts) ** 2 / sum(p.variance**2 / p.df for p in parts)
     value = np.mean([one.value for one in per_label])
     reach = stats.t.ppf(0.975, df) * np.sqrt(variance) / (value * (1 - value))
     assert found.value == pytest.approx(value)
+    assert error == pytest.approx(np.sqrt(variance))
     assert found.low == pytest.approx(1 / (1 + np.exp(-(np.log(value / (1 - value)) - reach))))
     assert found.n_patients == n
 
@@ -155,10 +169,11 @@ def test_order_and_names_change_nothing() -> None:
 )
 def test_reasons(truth: list[float], patients: list[int], reason: str) -> None:
     y_true = np.array(truth)[:, None]
-    per_label, macro = auc_estimates(y_true, FOUR[1], np.array(patients))
+    per_label, macro, errors, macro_error = auc_estimates(y_true, FOUR[1], np.array(patients))
     assert (per_label[0].low, per_label[0].reason) == (None, reason)
     expected = "no label has both classes" if per_label[0].value is None else f"{reason} of 1 of 1 labels"
     assert macro.reason == expected
+    assert np.isnan([*errors, macro_error]).all()
 
 
 def test_nothing_at_all() -> None:
@@ -169,7 +184,7 @@ def test_nothing_at_all() -> None:
 
 def test_a_perfect_auc_has_no_interval() -> None:
     y_true = np.array([[1.0], [1.0], [0.0], [0.0]])
-    per_label, _ = auc_estimates(y_true, y_true, np.arange(4))
+    per_label = auc_estimates(y_true, y_true, np.arange(4)).per_label
     assert per_label[0].text() == "1.0000, no interval: no pair is ranked wrongly (few)"
     assert auc_estimates(y_true, -y_true, np.arange(4)).per_label[0].reason == "no pair is ranked rightly"
 
@@ -204,13 +219,12 @@ def rare_coverage(n_positive: int, draws: int, seed: int) -> tuple[float, float]
     y_true = (np.arange(300) < n_positive).astype(float)[:, None]
     for _ in range(draws):
         y_score = rng.normal(size=(300, 1)) + SHIFT * y_true
-        ours, normal = (
-            auc_estimates(y_true, y_score, np.arange(300)).per_label[0],
-            delong_intervals(y_true, y_score),
-        )
+        ours = auc_estimates(y_true, y_score, np.arange(300)).per_label[0]
+        assert ours.value is not None
+        reach = 1.959963985 * delong_errors(y_true, y_score)[0]
         if ours.low is not None:  # there is none for a sample without a wrong pair
             held[0].append(ours.low <= AUC <= ours.high)
-        held[1].append(normal.low[0] <= AUC <= normal.high[0])
+        held[1].append(ours.value - reach <= AUC <= ours.value + reach)
     assert len(held[0]) >= 0.98 * draws
     return float(np.mean(held[0])), float(np.mean(held[1]))
 

@@ -47,6 +47,26 @@ def test_every_contract_file_is_there_and_fits(finished: Project) -> None:
         assert scores["n_images"] == len(predicted)
     ensemble = finished.json("metrics/ensemble.json")
     assert list(ensemble) == ["oof", "test"]
+    calibrated = folder / "data/predictions/ensemble"
+    assert sorted(path.name for path in calibrated.iterdir()) == [
+        "calibrated.csv",
+        "calibration.json",
+        "conformal.npz",
+        "decisions.csv",
+        "oof_calibrated.csv",
+        "submission.csv",
+        "suspicious.csv",
+        "test.csv",
+    ]
+    out_of_fold = [row["image_id"] for row in folds if row["fold"] != "test"]
+    assert [row["image_id"] for row in rows(calibrated / "oof_calibrated.csv")] == out_of_fold
+    decided = rows(calibrated / "decisions.csv")
+    assert [row["image_id"] for row in decided] == [
+        row["image_id"] for row in rows(calibrated / "calibrated.csv")
+    ]
+    assert {row[label] for row in decided for label in labels} <= {"0", "1", "2", "3"}
+    assert list(finished.json("metrics/calibration.json")) == ["oof", "test"]
+    assert list(ensemble["oof"])[:3] == ["auc_macro", "auc_macro_low", "auc_macro_high"]
     assert ensemble["oof"]["n_images"] == sum(row["fold"] != "test" for row in folds)
 
 
@@ -68,6 +88,13 @@ def test_the_ensemble_is_the_mean_of_its_folds_in_the_submissions_order(finished
 def test_a_second_repro_does_nothing(finished: Project) -> None:
     assert "Data and pipelines are up to date" in finished.run("dvc", "repro").stdout
     assert finished.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_new_alpha_runs_no_network(finished: Project, tmp_path: Path) -> None:
+    project = finished.copy_to(tmp_path / "project")
+    project.set_params({"decision.alpha": 0.2, "calibration.sharpen": False})
+    stages = [line for line in project.run("dvc", "status").stdout.splitlines() if line[:1].strip()]
+    assert stages == ["ensemble_predict:", "report:"]
 
 
 def test_an_edit_to_another_head_or_loss_leaves_trained_folds_up_to_date(

@@ -12,7 +12,9 @@ from couplet.project.console import stage
 from couplet.project.text_tables import keep_text_in_python
 
 
-def test_every_command_keeps_text_in_python_where_pyarrow_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_keeps_text_in_python_where_pyarrow_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     chosen = []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(pd, "set_option", lambda *option: chosen.append(option))

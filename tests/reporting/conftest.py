@@ -12,9 +12,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from couplet.inference.calibrate import calibrate, headline_range
+from couplet.inference.ensemble import read_predicted
+from couplet.project.files import write_csv
 from couplet.project.project import HERE, Project
+from couplet.results.calibrated import write_calibrated
+from couplet.results.calibration_scores import calibration_scores
+from couplet.results.calibration_tables import DIGITS, tables_by_path
 from couplet.results.manifest import write_manifest
 from couplet.results.model_record import ModelRecord, trained_on, trained_params, write_model_record
+from couplet.results.scores import write_calibration_scores
 from couplet.results.shard_list import StoredFile, write_shard_list
 from couplet.settings.params import parse_params
 from couplet.settings.presets import load_preset, params_yaml
@@ -84,6 +91,7 @@ def write_project(
             "height": 120,
             "shard": 0,
             "row": np.arange(n_images),
+            "picture": [f"{i:016x}" for i in range(n_images)],
         }
     ).join(pd.DataFrame(hidden, columns=labels))
     (folder / HERE.prepared).mkdir(parents=True, exist_ok=True)
@@ -126,6 +134,9 @@ def write_project(
             "n_test_images": int(is_test.sum()),
             "patients_in_two_folds": 0,
             "patients_in_train_and_test": 0,
+            "pictures_in_two_folds": 0,
+            "pictures_in_train_and_test": 0,
+            "patients_sharing_a_picture": 0,
             "label_distribution_deviation": 0.0123,
             "label_pair_distribution_deviation": 0.0456,
             "splitter": "stratified_group",
@@ -199,6 +210,13 @@ def write_project(
     if test and test_labelled:
         ensemble["test"] = _scores(truth[rows], mean, labels)
     _json(folder / HERE.ensemble_metrics, ensemble)
+    predicted = read_predicted(Project(folder), params.split.folds)
+    calibrated = calibrate(predicted, params)
+    write_calibrated(predicted.manifest, predicted.oof_rows, predicted.test_rows, calibrated)
+    write_calibration_scores(Project(folder), calibration_scores(predicted, calibrated))
+    spread = headline_range(predicted, calibrated, params.seed)
+    for path, rows_of_plot in tables_by_path(predicted, calibrated, spread).items():
+        write_csv(path, rows_of_plot, DIGITS)
 
 
 def take_over_data(folder: Path) -> None:
@@ -290,6 +308,8 @@ def _scores(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict
     rest = {"cp": 0.51, "cr": 0.52, "cf1": 0.53, "op": 0.54, "or": 0.55, "of1": 0.56}
     return {
         "auc_macro": None if np.isnan(auc) else round(float(auc), 4),
+        "auc_macro_low": None if np.isnan(auc) else round(float(auc) - 0.03, 4),
+        "auc_macro_high": None if np.isnan(auc) else round(float(auc) + 0.03, 4),
         "map": round(float(per_label["average_precision"].mean()), 4),
         **rest,
         "top3": {key: value - 0.1 for key, value in rest.items()},
@@ -307,8 +327,8 @@ def _per_label(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> p
         rows.append(
             {
                 "label": label,
-                "auc": round(roc_auc_score(y, p), 4) if both else np.nan,
-                "average_precision": round(average_precision_score(y, p), 4) if y.sum() else np.nan,
+                "auc": roc_auc_score(y, p) if both else np.nan,
+                "average_precision": average_precision_score(y, p) if y.sum() else np.nan,
                 "positives": int(y.sum()),
                 "negatives": int((y == 0).sum()),
             }

@@ -69,7 +69,7 @@ def test_the_couplings_in_git_are_those_of_the_labels_with_the_strongest(wide: P
 
 def test_figures_keep_their_size_with_any_number_of_labels(wide: Path) -> None:
     figures = sorted((wide / "plots/figures").glob("*.png"))
-    assert len(figures) == 7 + 20
+    assert len(figures) == 7 + 20 + 5  # and two reliability curves, decisions, coverage of sets, risk
     for path in figures:
         width, height = Image.open(io.BytesIO(path.read_bytes())).size
         assert width <= 2 * 1040 and height <= 2 * 2_200, path.name
@@ -87,11 +87,26 @@ def test_the_page_says_which_labels_it_leaves_out(text: str) -> None:
 
 def test_every_label_has_its_row_below_the_most_frequent_ones(wide: Path, run: Run) -> None:
     page = (wide / "plots/report.html").read_text()
-    section = page[page.index('<section id="labels">') : page.index('<section id="couplings">')]
-    first, folded = section.split("<details>")
+    section = page[page.index('<section id="labels">') : page.index('<section id="calibration">')]
+    first, folded, in_folds = section.split("<details>")
     assert "<summary>All 1,000 labels</summary>" in folded
     rows = [re.findall(r'<th scope="row">(.*?)</th>', part) for part in (first, folded)]
     assert rows == [[run.labels[i] for i in grid_labels(run)], run.labels]
+    assert re.findall(r'<th scope="row">(.*?)</th>', in_folds) == rows[0]
+
+
+def test_the_sections_on_trust_show_the_most_frequent_labels_and_say_so(wide: Path, run: Run) -> None:
+    page = (wide / "plots/report.html").read_text()
+    shown = {run.labels[i] for i in grid_labels(run)}
+    for name in ("calibration", "decisions", "sets", "groups", "suspicious"):
+        part = page[page.index(f'<section id="{name}">') :]
+        part = part[: part.index("</section>")]
+        assert "Shown: the 20 most frequent of 1,000 labels." in part, name
+        assert set(re.findall(r">(Finding \d+)<", part)) <= shown, name
+    assert "Calibrators of 20 labels" in page and "50,000 cells" not in page
+    for name in ("subgroups", "shortcuts"):
+        table = pd.read_csv(wide / f"plots/{name}.csv")
+        assert set(table["label"]) - {"macro"} <= shown and len(table) <= 20 * 40
 
 
 def test_shares_are_of_all_labels_also_where_few_are_shown(run: Run, text: str) -> None:

@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from couplet.evaluation.intervals import macro_auc_interval
-from couplet.evaluation.metrics import all_scores, auc_per_label, average_precision_per_label
+from couplet.evaluation.jackknife import auc_estimates, average_precision_estimates
+from couplet.evaluation.metrics import all_scores
 from couplet.project.errors import UserError
 from couplet.reporting.analysis import fold_agreement, small_share
-from couplet.reporting.headline import facts
+from couplet.reporting.checks import leaks
 from couplet.results.folds import read_folds
 from couplet.results.manifest import read_manifest
 from couplet.results.predictions import read_predictions
 from couplet.results.run import read_run
+from couplet.results.scores import with_interval
 from couplet.stages.report import report, spreadsheet_safe
 from tests.support.pages import text_of
 
@@ -85,7 +86,8 @@ def test_two_runs_give_the_same_bytes(project: Callable[..., Path]) -> None:
 def test_the_stage_never_imports_torch() -> None:
     code = (
         "import sys, couplet.stages.report, couplet.reporting.page, couplet.reporting.explanations;"
-        "print([name for name in ('torch', 'timm', 'torchvision', 'sklearn', 'scipy') if name in sys.modules])"
+        "heavy = ('torch', 'timm', 'torchvision', 'sklearn', 'scipy.stats', 'scipy.optimize', 'scipy.linalg');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -97,13 +99,13 @@ def test_the_stage_never_imports_torch() -> None:
 def test_the_first_screen_has_the_headline_numbers(finished: Path, page: str) -> None:
     ensemble = json.loads((finished / "metrics/ensemble.json").read_text())
     first = text_of(page[: page.index('id="compare"')])
-    assert f"Macro-AUC, out of fold {ensemble['oof']['auc_macro']:.4f} 95% interval 0." in first
-    assert f"Macro-AUC, test part {ensemble['test']['auc_macro']:.4f}" in first
-    for k in range(3):
-        auc = json.loads((finished / f"metrics/fold_{k}.json").read_text())["auc_macro"]
-        assert f"fold {k} {auc:.4f}" in first
+    assert f"Macro-AUC, out of fold {ensemble['oof']['auc_macro']:.4f} [0." in first
+    assert f"Macro-AUC, test part {ensemble['test']['auc_macro']:.4f} [0." in first
+    assert "207 images of 69 patients, each scored by the one model that was not trained on it" in first
+    assert "33 images of 11 patients, scored by the ensemble: the mean of 3 folds." in first
+    assert "Leaks none found no patient and no picture is in two parts" in first
     assert "Images 240 207 predicted out of fold · 33 test · repeated rows: 4 Patients" in first
-    assert "Patients 80 none has images in two folds" in first
+    assert "Patients 80 all images of one in the same part" in first
     assert "Quarantined images 2 truncated file …: 2 (1 of them in the test part" in first
     assert "13 of 14 scored no AUC (one class only), left out of every mean: Fracture" in first
     assert "Non-finite batches 2 skipped in training: fold 0: 0, fold 1: 2, fold 2: 0" in first
@@ -114,11 +116,11 @@ def test_the_interval_is_clustered_by_patient(finished: Path, page: str) -> None
 
     with contextlib.chdir(finished):
         run = read_run()
-    truth, groups = run.truth[run.oof_rows], run.patients[run.oof_rows]
-    together = macro_auc_interval(truth, run.oof_probabilities, groups)
-    alone = macro_auc_interval(truth, run.oof_probabilities)
+    truth, patients = run.truth[run.oof_rows], run.patients[run.oof_rows]
+    together = auc_estimates(truth, run.oof_probabilities, patients).macro
+    alone = auc_estimates(truth, run.oof_probabilities, np.arange(len(truth))).macro
     assert together.low != alone.low
-    assert f"95% interval {together.low:.4f} to {together.high:.4f}" in text_of(page)
+    assert f"{together.value:.4f} [{together.low:.3f}, {together.high:.3f}] (selected)" in text_of(page)
 
 
 def test_table_i_has_the_published_numbers_and_this_run(finished: Path, page: str) -> None:
@@ -128,7 +130,8 @@ def test_table_i_has_the_published_numbers_and_this_run(finished: Path, page: st
     assert "0.94187 private leaderboard" in table
     assert "92.64% as printed" in table
     assert table.count("not run here") == 9
-    assert f"linear + label-graph refiner ASL + 0.001 · |A|₁ {oof:.4f} out of fold" in table
+    assert f"linear + label-graph refiner ASL + 0.001 · |A|₁ {oof:.4f} [0." in table
+    assert "(selected) out of fold" in table and "] test part" in table
     assert "nothing about chest X-rays" in table
 
 
@@ -137,19 +140,20 @@ def test_per_label_numbers_are_on_the_page(finished: Path, page: str) -> None:
     with contextlib.chdir(finished):
         run = read_run()
     truth = run.truth[run.oof_rows]
-    auc = auc_per_label(truth, run.oof_probabilities)[3]
-    precision = average_precision_per_label(truth, run.oof_probabilities)[3]
+    given = truth, run.oof_probabilities, run.patients[run.oof_rows]
+    auc = auc_estimates(*given).per_label[3]
+    within = auc_estimates(*given, strata=run.fold_of[run.oof_rows]).per_label[3]
+    precision = average_precision_estimates(*given).per_label[3]
     positives = int((truth[:, 3] == 1).sum())
-    section = page[page.index('id="labels"') : page.index('id="couplings"')]
-    row = text_of(next(part for part in section.split("<tr") if 'scope="row">Edema<' in part))
-    per_fold = " ".join(f"{fold.auc[3]:.3f}" for fold in run.folds)
-    mean = np.mean([fold.auc[3] for fold in run.folds])
-    pattern = (
-        rf"Edema {positives} {positives / len(truth):.1%} {auc:.3f} \d\.\d+–\d\.\d+ "
-        rf"{per_fold} {mean:.3f} {precision:.3f} 0\.\d\d"
-    )
-    assert re.search(pattern, row), row
-    assert "Fracture 0 0.0% not computable: no positive image – – –" in text_of(section)
+    section = page[page.index('<section id="labels"') : page.index('<section id="calibration"')]
+    row = text_of("<tr" + next(part for part in section.split("<tr") if 'scope="row">Edema<' in part))
+    numbers = " ".join(one.flagged("selected").text(3) for one in (auc, within, precision))
+    share = f"{positives / len(truth):.1%}"
+    start = f"Edema {positives} images {auc.n_positive_patients} patients {share} {numbers} 0."
+    assert row.startswith(start), row
+    assert "Fracture 0 images 0 patients 0.0% undefined, no interval: no positive image" in text_of(section)
+    for fold in run.folds:
+        assert f"{fold.auc[3]:.3f} [" in text_of(section.split("AUC of each label in each fold")[1])
 
 
 def test_agreement_and_couplings_are_stated(finished: Path, page: str) -> None:
@@ -157,9 +161,12 @@ def test_agreement_and_couplings_are_stated(finished: Path, page: str) -> None:
     with contextlib.chdir(finished):
         run = read_run()
     result, text = fold_agreement(run.test_by_fold), text_of(page)
-    assert f"{result.unanimous:.1%} of the {33 * 14} image × label cells are unanimous (3–0)" in text
-    assert f"0 and 2 {result.agreement[0, 2]:.2%} {result.kappa[0, 2]:.3f}" in text
-    assert f"2–1 {int(result.votes[2])} {result.votes[2] / (33 * 14):.2%}" in text
+    cells = rf"{result.unanimous:.3f} \[0\.\d\d, 0\.\d\d\] of the {33 * 14} image × label cells are unanimous \(3–0\)"
+    assert re.search(cells, text)
+    interval = r"\[0\.\d+, 0\.\d+\]"
+    pair = rf"0 and 2 {result.agreement[0, 2]:.4f} {interval} {result.kappa[0, 2]:.3f} {interval}"
+    assert re.search(pair, text)
+    assert re.search(rf"2–1 {int(result.votes[2])} {result.votes[2] / (33 * 14):.4f} {interval}", text)
     assert run.mean_couplings is not None
     assert f"|A| < 0.001 in {small_share(run.mean_couplings):.1%} of the off-diagonal" in text
     shifts = []
@@ -249,15 +256,17 @@ def test_a_null_metric_is_explained(
     ]
     everywhere = np.concatenate(rows), np.concatenate(predicted)
     ensemble = json.loads((folder / "metrics/ensemble.json").read_text())
-    ensemble["oof"] = all_scores(manifest.truth[everywhere[0]], everywhere[1], manifest.labels)
+    scores = all_scores(manifest.truth[everywhere[0]], everywhere[1], manifest.labels)
+    ensemble["oof"] = with_interval(scores, None, None)
     (folder / "metrics/ensemble.json").write_text(json.dumps(ensemble))
     fold_1 = all_scores(manifest.truth[rows[1]], predicted[1], manifest.labels)
     (folder / "metrics/fold_1.json").write_text(json.dumps(fold_1))
     assert fold_1["auc_macro"] is None and fold_1["map"] is None and fold_1["cf1"] is None
 
     text = text_of(page_of(folder))
-    assert "fold 1 not computable: no label has both classes here" in text
-    assert "not computable: no label has a positive here" in text
+    row = text.split(f"Fold 1 {len(rows[1])} ")[1].split("Fold 2")[0]
+    assert row.startswith("undefined, no interval: no label has both classes (selected)")
+    assert "undefined, no interval: no label has a positive here (selected)" in row
 
 
 def test_metrics_of_other_predictions_are_refused(project: Callable[..., Path]) -> None:
@@ -273,6 +282,12 @@ def test_metrics_of_other_predictions_are_refused(project: Callable[..., Path]) 
 def test_shared_patients_raise_attention(project: Callable[..., Path]) -> None:
     path = project(n_images=90) / "metrics/split.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "patients_in_two_folds": 17}))
-    fact = next(fact for fact in facts(read_run()) if fact.name == "Patients")
-    assert fact.attention
-    assert fact.detail.startswith("17 have images in two folds, 0 in folds and test part")
+    fact = leaks(read_run())
+    assert (fact.value, fact.attention) == ("found", True)
+    assert fact.detail == "17 patients in two folds: the numbers may be too good"
+    text = text_of(page_of(path.parents[1]))
+    assert "Is anything wrong?" in text and "checks need attention: leaks, " in text
+    assert re.search(r"Macro-AUC, out of fold 0\.\d{4} \[0\.\d+, 0\.\d+\] \(selected, leak\)", text)
+    assert "leak" not in text.split("Macro-AUC, test part")[1].split(" images of")[0], "they are in two folds"
+    assert "17 patients have images in two folds." in text
+    assert "leak patients or pictures are in two parts." in text

@@ -11,7 +11,7 @@ import pytest
 
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
-from couplet.reporting.headline import facts
+from couplet.reporting.checks import settings
 from couplet.results.model_record import read_model_record
 from couplet.results.refusals import refuse_other_inputs
 from couplet.results.run import read_run
@@ -73,7 +73,7 @@ def test_settings_of_a_preset_of_ones_own(project: Callable[..., Path]) -> None:
     project(changes={"preset": "my_own"})
     run = read_run()
     assert run.differences is None
-    assert facts(run)[-1].detail == "there is no presets/my_own.yaml to compare with"
+    assert settings(run).detail == "there is no presets/my_own.yaml to compare with"
 
 
 def test_no_test_part(project: Callable[..., Path]) -> None:

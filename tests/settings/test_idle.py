@@ -116,6 +116,14 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             "model.head_args.static_init = random is not read: model.head_args.beta is 1",
         ),
         (
+            {"calibration.method": "none", "calibration.sharpen": False},
+            "calibration.sharpen = false is not read: calibration.method is none",
+        ),
+        (
+            {"split.folds": [0], "split.holdout": 0.1, "calibration.sharpen": False},
+            "calibration.sharpen = false is not read: the ensemble of one fold is its model",
+        ),
+        (
             {**GRAPH, "model.head_args": {"omega": 1.0}},
             "model.head_args.omega = 1.0: the graphs have no weight, and none of their settings changes a logit",
         ),
@@ -139,6 +147,11 @@ def test_several_are_said_section_by_section() -> None:
         {},
         {"refiner.enabled": False},  # the ablation needs no other key
         {"ema.enabled": False},
+        {"calibration.method": "none"},
+        {
+            "calibration.method": "inverse",
+            "calibration.sharpen": False,
+        },  # the inverse's mean is too unsure, too
         {"augment.crop": "none"},
         STEP,
         {"optimizer.name": "sgd", "optimizer.momentum": 0.0},

@@ -106,13 +106,7 @@ class Estimate:
 
     def text(self, decimals: int = 4) -> str:
         """The value with `decimals` digits, the interval with one less; or the reason; then the flags."""
-        value = "undefined" if self.value is None else _digits(self.value, decimals)
-        if self.low is None or self.high is None:
-            said = f"{value}, no interval: {self.reason}"
-        else:
-            ends = (_digits(end, max(decimals - 1, 0)) for end in (self.low, self.high))
-            said = f"{value} [{', '.join(ends)}]"
-        return f"{said} ({', '.join(self.flags)})" if self.flags else said
+        return " ".join(self._parts(decimals).values())
 
     def __str__(self) -> str:
         return self.text()
@@ -120,11 +114,22 @@ class Estimate:
     def cell(self, decimals: int = 4, tag: str = "td") -> str:
         """The HTML element that shows it: class `estimate`, `data-source` with the md5 of each source file.
 
-        Its title says how it was computed, from how many images and patients, and from which files.
+        In it stands `text`, each part in a `span` of its own: class `value`, then `interval` or `reason`, then
+        `flags`. Its title says how it was computed, from how many images and patients, and from which files.
         """
-        md5 = " ".join(source.md5 for source in self.source)
-        text, title = html.escape(self.text(decimals)), html.escape(self.about())
+        md5, title = " ".join(source.md5 for source in self.source), html.escape(self.about())
+        parts = self._parts(decimals).items()
+        text = " ".join(f'<span class="{name}">{html.escape(part)}</span>' for name, part in parts)
         return f'<{tag} class="estimate" data-source="{md5}" title="{title}">{text}</{tag}>'
+
+    def _parts(self, decimals: int) -> dict[str, str]:
+        value = "undefined" if self.value is None else _digits(self.value, decimals)
+        if self.low is None or self.high is None:
+            parts = {"value": f"{value},", "reason": f"no interval: {self.reason}"}
+        else:
+            ends = (_digits(end, max(decimals - 1, 0)) for end in (self.low, self.high))
+            parts = {"value": value, "interval": f"[{', '.join(ends)}]"}
+        return parts | ({"flags": f"({', '.join(self.flags)})"} if self.flags else {})
 
     def about(self) -> str:
         """One sentence: level, method, counts, meaning of the flags, source files."""

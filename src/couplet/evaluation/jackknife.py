@@ -24,10 +24,15 @@ METHOD = "leave-one-patient-out jackknife, logit scale, t"
 
 
 class Estimates(NamedTuple):
-    """A statistic of each of L labels, and its mean over the labels that have it."""
+    """A statistic of each of L labels, and its mean over the labels that have it.
+
+    Their standard errors are on the statistic's own scale, (L,) and one; NaN where there is no interval.
+    """
 
     per_label: list[Estimate]
     macro: Estimate
+    errors: np.ndarray
+    macro_error: float
 
 
 def auc_estimates(
@@ -61,7 +66,7 @@ def auc_estimates(
     >>> print(auc_estimates(y_true, y_score, np.arange(4)).per_label[0])
     0.7500 [0.000, 1.000] (few)
     """
-    return _estimates(y_true, leave_one_out_auc(y_true, y_score, patients, strata), level)
+    return estimates_of(y_true, leave_one_out_auc(y_true, y_score, patients, strata), level)
 
 
 def average_precision_estimates(
@@ -74,7 +79,7 @@ def average_precision_estimates(
 
     Args, Returns and Raises: as `auc_estimates`; degrees of freedom are the patients with a positive less one.
     """
-    return _estimates(y_true, leave_one_out_average_precision(y_true, y_score, patients), level)
+    return estimates_of(y_true, leave_one_out_average_precision(y_true, y_score, patients), level)
 
 
 def combined_df(variances: Iterable[float], dfs: Iterable[float]) -> float:
@@ -104,14 +109,22 @@ def mean_over_labels(labels: list[LeaveOneOut]) -> tuple[float, np.ndarray, np.n
 # --- from leave-one-out values to intervals -------------------------------------------------------------------
 
 
-def _estimates(y_true: np.ndarray, labels: Iterable[LeaveOneOut], level: float) -> Estimates:
+def estimates_of(y_true: np.ndarray, labels: Iterable[LeaveOneOut], level: float = LEVEL) -> Estimates:
+    """The estimates of L labels' statistics in [0, 1] without each patient, as `auc_estimates` makes them.
+
+    Args:
+        y_true: (N, L) of 1, 0 or NaN.
+        labels: of each label, for example from `leave_one_out_auc`.
+        level: coverage.
+    """
     everything = list(labels)
     used = [not np.isnan(label.value) for label in everything]
     known = ~np.isnan(np.asarray(y_true, np.float64)[:, used])
-    macro = _macro(
+    macro, macro_error = _macro(
         [label for label in everything if not np.isnan(label.value)], int(known.any(axis=1).sum()), level
     )
-    return Estimates([_label(label, level) for label in everything], macro)
+    errors = [np.nan if label.reason else np.sqrt(label.variance) for label in everything]
+    return Estimates([_label(label, level) for label in everything], macro, np.array(errors), macro_error)
 
 
 def _label(label: LeaveOneOut, level: float) -> Estimate:
@@ -128,18 +141,20 @@ def _label(label: LeaveOneOut, level: float) -> Estimate:
     return on_logit_scale(label.value, label.variance, label.df, about)
 
 
-def _macro(labels: list[LeaveOneOut], n_images: int, level: float) -> Estimate:
+def _macro(labels: list[LeaveOneOut], n_images: int, level: float) -> tuple[Estimate, float]:
     about: dict[str, Any] = {"level": level, "method": METHOD, "n_images": n_images}
     if not labels:
-        return Estimate(None, reason="no label has both classes", **about)
+        return Estimate(None, reason="no label has both classes", **about), float("nan")
     value, without, known = mean_over_labels(labels)
     about["n_patients"] = int(known.sum())
     lacking = [label.reason for label in labels if label.reason]
     if lacking:
-        return Estimate(value, reason=f"{lacking[0]} of {len(lacking)} of {len(labels)} labels", **about)
+        reason = f"{lacking[0]} of {len(lacking)} of {len(labels)} labels"
+        return Estimate(value, reason=reason, **about), float("nan")
     variances = [label.variance for label in labels]
     df = combined_df(variances, [label.df for label in labels])
-    return on_logit_scale(value, float((influence(without, known) ** 2).sum()), df, about)
+    variance = float((influence(without, known) ** 2).sum())
+    return on_logit_scale(value, variance, df, about), float(np.sqrt(variance))
 
 
 def on_logit_scale(value: float, variance: float, df: float, about: dict[str, Any]) -> Estimate:

@@ -51,10 +51,7 @@ def macro_auc(y_true: np.ndarray, y_score: np.ndarray) -> tuple[float, list[int]
     """Mean AUC over the labels that have both classes, and the indices of the labels that have not.
 
     Returns:
-        The mean (NaN if every label is skipped) and the skipped labels' indices, rising.
-
-    Raises:
-        ValueError: as `auc_per_label`.
+        The mean (NaN if every label is skipped) and the skipped labels' indices, rising. Raises as `auc_per_label`.
 
     >>> y_true = np.array([[1, 0], [0, 0], [1, 0], [0, 0]])
     >>> y_score = np.array([[0.9, 0.1], [0.4, 0.2], [0.4, 0.3], [0.1, 0.4]])
@@ -78,10 +75,7 @@ def average_precision_per_label(y_true: np.ndarray, y_score: np.ndarray) -> np.n
 
     Returns:
         (L,) float64 in [0, 1]; NaN for a label with one class only, where scikit-learn says 0 (no positive) or
-        1 (no negative), whatever the scores are.
-
-    Raises:
-        ValueError: as `auc_per_label`.
+        1 (no negative), whatever the scores are. Raises as `auc_per_label`.
 
     Ranked + - +: precision is 1 at the first positive and 2/3 at the second.
 
@@ -133,10 +127,7 @@ def multilabel_scores(
     1.0
     """
     truth, prob = checked(y_true, y_prob)
-    predicted = (prob >= threshold) & ~np.isnan(truth)
-    if top_k is not None:
-        predicted &= _most_probable(np.where(np.isnan(truth), -np.inf, prob), top_k)
-    true = truth == 1
+    predicted, true = predicted_cells(truth, prob, threshold, top_k), truth == 1
     n_correct, n_predicted, n_true = (cells.sum(axis=0) for cells in (predicted & true, predicted, true))
     cp = cr = op = or_ = float("nan")
     both = (n_true > 0) & (truth == 0).any(axis=0)
@@ -147,6 +138,16 @@ def multilabel_scores(
         op = float(n_correct.sum() / max(n_predicted.sum(), 1))
         or_ = float(n_correct.sum() / n_true.sum())
     return {"cp": cp, "cr": cr, "cf1": _harmonic(cp, cr), "op": op, "or": or_, "of1": _harmonic(op, or_)}
+
+
+def predicted_cells(
+    truth: np.ndarray, prob: np.ndarray, threshold: float, top_k: int | None = None
+) -> np.ndarray:
+    """(N, L) True where a known label is predicted, as `multilabel_scores` says."""
+    predicted = (prob >= threshold) & ~np.isnan(truth)
+    if top_k is not None:
+        predicted &= _most_probable(np.where(np.isnan(truth), -np.inf, prob), top_k)
+    return predicted
 
 
 def all_scores(y_true: np.ndarray, y_prob: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:

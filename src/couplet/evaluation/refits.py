@@ -34,47 +34,62 @@ def one_step_refit(
         patients: (n,) codes from 0.
     """
     patients = checked_codes(patients, len(truth), "patients")
-    steps = [
-        _Parabola(one, prior, truth[:, label], p[:, label], patients)
-        for label, (one, prior) in enumerate(zip(maps, priors, strict=True))
-    ]
+    parabolas = _Parabolas(maps, priors, truth, p, patients)
 
     def refit(draw: np.ndarray) -> Calibrator:
-        a, b, c = np.array([step.lowest(draw) for step in steps]).T
+        a, b, c = parabolas.lowest(draw).T
         return lambda scores: expit(a * np.log(off_edges(scores)) - b * np.log1p(-off_edges(scores)) + c)
 
     return refit
 
 
-class _Parabola:
-    """What is minimised for a label, to second order around its fitted map."""
+class _Parabolas:
+    """What is minimised for each of L labels, to second order around its fitted map. G patients.
+
+    Attributes:
+        at: (L, 3) the fitted (a, b, c).
+        scores: (L, 3, G) each patient's, there.
+        pull: (L, 3) the prior's.
+        information: (L, 3, 3) second derivatives, the prior's included.
+    """
 
     def __init__(
-        self, fitted: BetaMap, prior: BetaMap, truth: np.ndarray, p: np.ndarray, patients: np.ndarray
+        self,
+        maps: Sequence[BetaMap],
+        priors: Sequence[BetaMap],
+        truth: np.ndarray,
+        p: np.ndarray,
+        patients: np.ndarray,
     ) -> None:
-        known = ~np.isnan(truth)
-        truth, p, patients_of = truth[known], off_edges(p[known]), patients[known]
-        features, z = np.stack([np.log(p), -np.log1p(-p), np.ones(len(p))]), fitted.logit(p)
-        # Where a class is missing the map is the prior, and no patient has a say.
-        score = (truth - expit(z)) * (0 < truth.sum() < len(truth))
         n_patients = int(patients.max(initial=-1)) + 1
-        self.at = np.array([fitted.a, fitted.b, fitted.c])
-        self.scores = np.stack([np.bincount(patients_of, row, n_patients) for row in features * score])
-        self.pull = PRECISION * (np.array([prior.a, prior.b, prior.c]) - self.at)
-        self.information = information(features, z) + np.diag(PRECISION)
+        self.at = np.array([[one.a, one.b, one.c] for one in maps])
+        self.pull = PRECISION * (np.array([[one.a, one.b, one.c] for one in priors]) - self.at)
+        self.scores = np.zeros((len(maps), 3, n_patients))
+        self.information = np.zeros((len(maps), 3, 3))
+        for label, fitted in enumerate(maps):
+            y = truth[:, label]
+            known = ~np.isnan(y)
+            y, output, patients_of = y[known], off_edges(p[known, label]), patients[known]
+            features = np.stack([np.log(output), -np.log1p(-output), np.ones(len(output))])
+            z = fitted.logit(output)
+            # Where a class is missing the map is the prior, and no patient has a say.
+            score = (y - expit(z)) * (0 < y.sum() < len(y))
+            for row, feature in enumerate(features * score):
+                self.scores[label, row] = np.bincount(patients_of, feature, n_patients)
+            self.information[label] = information(features, z) + np.diag(PRECISION)
 
     def lowest(self, draw: np.ndarray) -> np.ndarray:
-        """(a, b, c) of a resample: the lowest point with a, b >= 0, found by fixing none, one or both at 0."""
+        """(L, 3) a, b and c of a resample: the lowest points with a, b >= 0, found by fixing none, one or both at 0."""
         slope = self.scores @ draw + self.pull
-        best, least = self.at, np.inf
+        best, least = self.at.copy(), np.full(len(self.at), np.inf)
         for fixed in ([], [0], [1], [0, 1]):
             free = [index for index in range(3) if index not in fixed]
-            move = -self.at.copy()
-            move[free] = 0
-            move[free] = np.linalg.solve(
-                self.information[np.ix_(free, free)], (slope - self.information @ move)[free]
-            )
-            height = move @ self.information @ move / 2 - slope @ move
-            if (self.at[:2] + move[:2] >= -1e-12).all() and height < least:
-                best, least = self.at + move, height
+            move = -self.at
+            move[:, free] = 0
+            against = slope - np.einsum("lij,lj->li", self.information, move)
+            inside = self.information[:, free][:, :, free]
+            move[:, free] = np.linalg.solve(inside, against[:, free, None])[..., 0]
+            height = np.einsum("li,lij,lj->l", move, self.information, move) / 2 - (slope * move).sum(axis=1)
+            lower = (self.at[:, :2] + move[:, :2] >= -1e-12).all(axis=1) & (height < least)
+            best[lower], least[lower] = (self.at + move)[lower], height[lower]
         return np.maximum(best, [0, 0, -np.inf])

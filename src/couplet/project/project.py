@@ -112,7 +112,7 @@ class Project:
 
     @property
     def ensemble(self) -> Path:
-        """The mean over the folds of the test part, and the submission."""
+        """The mean over the folds of the test part, calibrated, decided, and the submission."""
         return self.predictions / "ensemble"
 
     @property
@@ -135,6 +135,11 @@ class Project:
         return self.metrics / "ensemble.json"
 
     @property
+    def calibration_metrics(self) -> Path:
+        """How good the calibrated probabilities and the prediction sets are."""
+        return self.metrics / "calibration.json"
+
+    @property
     def plots(self) -> Path:
         """What `dvc plots` shows, and the report."""
         return self.root / "plots"
@@ -153,9 +158,39 @@ class Project:
         return self.plots / f"history/fold_{fold}.csv"
 
     @property
+    def reliability_plot(self) -> Path:
+        """Observed share of positives against the calibrated probability."""
+        return self.plots / "reliability.csv"
+
+    @property
+    def thresholds_plot(self) -> Path:
+        """Operating points of each label, by every rule."""
+        return self.plots / "thresholds.csv"
+
+    @property
+    def sets_plot(self) -> Path:
+        """Coverage of the prediction sets of each label, class and category."""
+        return self.plots / "sets.csv"
+
+    @property
+    def risk_coverage_plot(self) -> Path:
+        """Errors that remain when the unsure cells are left aside."""
+        return self.plots / "risk_coverage.csv"
+
+    @property
     def couplings_plot(self) -> Path:
         """Couplings of all folds in long form."""
         return self.plots / "couplings.csv"
+
+    @property
+    def subgroups_plot(self) -> Path:
+        """Each label in each subgroup."""
+        return self.plots / "subgroups.csv"
+
+    @property
+    def shortcuts_plot(self) -> Path:
+        """What sex, age or view alone contribute to each label's AUC."""
+        return self.plots / "shortcuts.csv"
 
     @property
     def report(self) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from couplet.project.errors import UserError
 from couplet.project.project import HERE, Project
 from couplet.reporting import matrices, pictures, style
-from couplet.reporting.gallery import Picture
+from couplet.reporting.picture import Picture
 
 SHOWN_FOLD = 0  # one fold's model is enough to see what a head looks at
 ARRAYS = ("image", "probabilities", "truth", "maps", "adjacency_main", "adjacency_auxiliary")

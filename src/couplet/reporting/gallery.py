@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import re
-import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from couplet.evaluation.metrics import THRESHOLD
+from couplet.evaluation.proportions import proportion
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
 from couplet.reporting import analysis, figures, matrices, pictures, selection, style
+from couplet.reporting.picture import Picture
 from couplet.reporting.selection import GRID_LABELS, ROW_LABELS, highest, selection_note
 from couplet.reporting.tables import couplings_of_folds, no_information
+from couplet.reporting.trust import Trust, judge
 from couplet.results.run import Run
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page."""
-
-    name: str  # file name in plots/figures without .png
-    png: bytes
-    title: str
-    caption: str
-    scale: int = style.SCALE
-
-    @property
-    def width(self) -> int:
-        """Width on the page, in CSS pixels."""
-        return self._size[0] // self.scale
-
-    @property
-    def height(self) -> int:
-        """Height on the page, in CSS pixels."""
-        return self._size[1] // self.scale
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        width, height = struct.unpack(">II", self.png[16:24])  # of the IHDR chunk
-        return width, height
 
 
 @dataclass(frozen=True)
@@ -56,6 +32,7 @@ class Gallery:
     spread: Picture | None
     couplings: Picture | None
     histograms: Picture
+    trust: Trust
 
     @property
     def pictures(self) -> list[Picture]:
@@ -68,7 +45,8 @@ class Gallery:
             self.spread,
             self.couplings,
         ]
-        return [picture for picture in [*single, self.histograms, *self.samples] if picture is not None]
+        drawn = [*single, self.histograms, *self.trust.pictures, *self.samples]
+        return [picture for picture in drawn if picture is not None]
 
 
 def draw(run: Run) -> Gallery:
@@ -86,6 +64,7 @@ def draw(run: Run) -> Gallery:
             spread=_spread(run) if several else None,
             couplings=_couplings(run),
             histograms=_histograms(run),
+            trust=judge(run),
         )
 
 
@@ -155,9 +134,11 @@ def _samples(run: Run) -> list[Picture]:
 
 def _agreement(run: Run, numbers: analysis.Agreement) -> Picture:
     k, folds, shown = len(run.folds), [fold.fold for fold in run.folds], selection.row_labels(run)
+    yes = (run.test_by_fold >= THRESHOLD).sum(axis=0)
+    unanimous = proportion(((yes == 0) | (yes == k)).mean(axis=1), run.patients[run.test_rows])
     caption = (
         f"Every fold’s model votes on every test image and label, at probability ≥ {THRESHOLD:g}. "
-        f"{numbers.unanimous:.1%} of the {int(numbers.votes.sum()):,} image × label cells are unanimous "
+        f"{unanimous.text(3)} of the {int(numbers.votes.sum()):,} image × label cells are unanimous "
         f"({k}–0), the others split. Right: agreement of each pair of folds and Cohen’s κ, which takes out "
         f"the agreement that chance alone gives.{selection_note(run, shown)}"
     )

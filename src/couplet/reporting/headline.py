@@ -1,31 +1,22 @@
-"""What a reader must know before quoting a number: the facts of the report's first screen."""
+"""What went into a run and what did not: the last lines of the report's first screen."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
 from couplet.reporting import analysis
+from couplet.reporting.fact import Fact
 from couplet.reporting.tables import couplings_of_folds
 from couplet.results.run import Run
 
-NAMED = 10  # labels of a kind; the rest are counted
-
-
-class Fact(NamedTuple):
-    """One line of the first screen."""
-
-    name: str
-    value: str
-    detail: str = ""
-    attention: bool = False
+NAMED, NAMED_IN_ALL = 10, 20  # labels of a kind, and of the data set; the rest are counted
 
 
 def facts(run: Run) -> list[Fact]:
-    """What a reader must know before quoting a number of this run."""
+    """What went into the models and what did not, for the first screen."""
     return [
         _images(run),
         _patients(run),
@@ -33,7 +24,6 @@ def facts(run: Run) -> list[Fact]:
         _labels(run),
         _batches(run),
         _refiner(run),
-        _preset(run),
     ]
 
 
@@ -52,12 +42,11 @@ def _images(run: Run) -> Fact:
 def _patients(run: Run) -> Fact:
     known = run.split.n_patients
     if known is None:
-        return Fact("Patients", "not known", "leaks between folds cannot be ruled out", True)
-    in_folds, in_test = run.split.patients_in_two_folds, run.split.patients_in_train_and_test
-    if not in_folds and not in_test:
-        return Fact("Patients", f"{known:,}", "none has images in two folds, or in folds and test part")
-    shared = f"{in_folds:,} have images in two folds, {in_test:,} in folds and test part"
-    return Fact("Patients", f"{known:,}", f"{shared}: the numbers are too good (split.group_by)", True)
+        return Fact(
+            "Patients", "not known", "every image counts as a patient of its own: intervals are too narrow"
+        )
+    dealt = "all images of one in the same part" if run.leaks.by_patient else "images dealt one by one"
+    return Fact("Patients", f"{known:,}", dealt)
 
 
 def _quarantine(run: Run) -> Fact:
@@ -91,12 +80,14 @@ def _labels(run: Run) -> Fact:
     }
     details = [f"{why}: {_few(names)}" for why, names in left_out.items() if names]
     value = f"{len(run.labels) - len(skipped)} of {len(run.labels)} scored"
-    return Fact("Labels", value, "; ".join(details) or "all have both classes in every fold", bool(details))
+    # All by name: a column that was taken for a label by mistake must be seen here.
+    named = _few(run.labels, NAMED_IN_ALL)
+    return Fact("Labels", value, "; ".join([named, *details]), bool(details))
 
 
-def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:NAMED])
-    return f"{shown} and {len(names) - NAMED} more, below" if len(names) > NAMED else shown
+def _few(names: list[str], n: int = NAMED) -> str:
+    shown = ", ".join(names[:n])
+    return f"{shown} and {len(names) - n} more, below" if len(names) > n else shown
 
 
 def _batches(run: Run) -> Fact:
@@ -118,13 +109,3 @@ def _refiner(run: Run) -> Fact:
     strengths = f"α {refiner.alpha:g}, λ {refiner.lambda_:g}"
     detail = f"{strengths}; {alive:,} of {total:,} couplings reach {analysis.SMALL:g} in at least one fold"
     return Fact("Refiner", "on", detail)
-
-
-def _preset(run: Run) -> Fact:
-    if run.differences is None:
-        return Fact("Settings", "own", f"there is no presets/{run.params.preset}.yaml to compare with", True)
-    keys = [key for key, _, _ in run.differences]
-    if not keys:
-        return Fact("Settings", "as the preset", f"nothing differs from presets/{run.params.preset}.yaml")
-    shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
-    return Fact("Settings", f"{len(keys)} differ", f"from presets/{run.params.preset}.yaml: {shown}", True)

@@ -10,19 +10,25 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
-from couplet.reporting.gallery import Gallery, Picture
+from couplet.reporting.estimates import run_scores
+from couplet.reporting.gallery import Gallery
+from couplet.reporting.picture import Picture
 from couplet.reporting.section import Drawn, Section
 from couplet.reporting.sections import (
+    calibration,
     compare,
     couplings,
     data,
+    decisions,
     explanations,
     folds,
     glance,
+    groups,
     labels,
-    probabilities,
     provenance,
     scores,
+    sets,
+    suspicious,
     training,
 )
 from couplet.reporting.sections import open as left_open
@@ -34,10 +40,14 @@ SECTIONS: tuple[Section, ...] = (
     compare,
     scores,
     labels,
+    calibration,
+    decisions,
+    sets,
+    groups,
+    suspicious,
     couplings,
     explanations,
     folds,
-    probabilities,
     training,
     data,
     left_open,
@@ -64,7 +74,7 @@ def render(run: Run, gallery: Gallery, explanations: list[Picture] | None) -> st
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "percent": percent, "data_uri": data_uri, "setting": setting}
-    drawn = Drawn(gallery, explanations)
+    drawn = Drawn(gallery, explanations, run_scores(run))
     rendered = []
     for section in SECTIONS:
         content = section.content(run, drawn)

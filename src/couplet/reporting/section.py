@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from couplet.reporting.gallery import Gallery, Picture
+from couplet.reporting.estimates import RunScores
+from couplet.reporting.gallery import Gallery
+from couplet.reporting.picture import Picture
 from couplet.results.run import Run
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The pictures of a run, drawn before the page is put together."""
+    """What several sections show of a run, made before the page is put together."""
 
     gallery: Gallery
     explanations: list[Picture] | None  # None: the head explains nothing
+    scores: RunScores
 
 
 class Section(Protocol):

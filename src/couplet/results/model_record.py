@@ -111,6 +111,12 @@ def refuse_other_data(record: ModelRecord, project: Project, remedy: str) -> Non
             )
 
 
+def other_tables(record: ModelRecord, project: Project) -> list[str]:
+    """Names of the tables that are here and are not those that a fold's model was trained on."""
+    here = ((path, project.root / path) for path in record.data)
+    return [file.name for path, file in here if file.is_file() and _md5(file) != record.data[path]]
+
+
 def _md5(path: Path) -> str:
     try:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

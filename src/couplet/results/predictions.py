@@ -30,6 +30,16 @@ def write_predictions(path: Path, ids: np.ndarray, labels: list[str], probabilit
     write_csv(path, frame, float_format=PROBABILITY)
 
 
+def as_read_back(probabilities: np.ndarray) -> np.ndarray:
+    """The values, of any shape, that a reader of the written file gets: 9 significant digits.
+
+    >>> as_read_back(np.array([1 / 3])).tolist()
+    [0.333333333]
+    """
+    written = [float(PROBABILITY % value) for value in probabilities.ravel().tolist()]
+    return np.array(written, dtype=np.float64).reshape(probabilities.shape)
+
+
 def refuse_not_finite(origin: str, ids: np.ndarray, labels: list[str], probabilities: np.ndarray) -> None:
     """Raise a UserError that counts what is not finite among (n, L) probabilities, if anything is."""
     broken = ~np.isfinite(probabilities)

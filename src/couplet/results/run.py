@@ -11,8 +11,10 @@ import pandas as pd
 from couplet.evaluation.metrics import auc_per_label
 from couplet.project.errors import UserError
 from couplet.project.project import HERE, Project
+from couplet.results.calibrated import Calibrated, read_calibrated
 from couplet.results.couplings import read_couplings
 from couplet.results.folds import read_folds
+from couplet.results.leaks import Leaks, read_leaks
 from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.model_record import ModelRecord, read_model_record
 from couplet.results.predictions import gather_folds, read_predictions
@@ -64,6 +66,7 @@ class Run:
     fold_of: np.ndarray  # (N,) text: "0" ... "test", or "train" with split.holdout
     quarantine: pd.DataFrame
     split: SplitMetrics  # metrics/split.json
+    leaks: Leaks  # what could make the numbers too good
     folds: list[FoldRun]
     oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
     oof_probabilities: np.ndarray  # (n, L), each by the one model that was not trained on the image
@@ -71,6 +74,9 @@ class Run:
     test_rows: np.ndarray  # (m,) positions in the manifest
     test_by_fold: np.ndarray  # (K, m, L)
     test_probabilities: np.ndarray  # (m, L), mean over the folds
+    calibrated: (
+        Calibrated  # probabilities, thresholds and sets of these rows; q = p with calibration.method none
+    )
 
     @property
     def labels(self) -> list[str]:
@@ -90,8 +96,7 @@ class Run:
     @property
     def patients(self) -> np.ndarray:
         """(N,) patient of each image; an image without one stands for itself."""
-        named = self.manifest.table["patient_id"].to_numpy(dtype=str)
-        return np.where(named == "", self.manifest.ids.astype(str), named)
+        return self.manifest.patients
 
     @property
     def mean_couplings(self) -> np.ndarray | None:
@@ -145,6 +150,7 @@ def read_run(project: Project = HERE) -> Run:
         fold_of=fold_of,
         quarantine=read_table(project.quarantine, QUARANTINE, QUARANTINE),
         split=read_split_metrics(project),
+        leaks=read_leaks(project, params),
         folds=folds,
         oof_rows=oof_rows,
         oof_probabilities=oof_probabilities,
@@ -152,6 +158,7 @@ def read_run(project: Project = HERE) -> Run:
         test_rows=test_rows,
         test_by_fold=np.stack(by_fold),
         test_probabilities=mean,
+        calibrated=read_calibrated(manifest, fold_of, oof_rows, test_rows, params),
     )
     refuse_other_metrics(run)
     return run

@@ -1,4 +1,4 @@
-"""What `dvc metrics` shows: metrics/split.json, metrics/fold_k.json and metrics/ensemble.json."""
+"""What `dvc metrics` shows: split.json, fold_k.json, ensemble.json and calibration.json in metrics/."""
 
 from __future__ import annotations
 
@@ -12,18 +12,30 @@ from couplet.project.project import Project
 Scores = dict[str, Any]
 """What `evaluation.metrics.all_scores` gives: a number by its name, or null where it is undefined."""
 
+CalibrationScores = dict[str, float | int | None]
+"""What metrics/calibration.json says of a part: a number by its name, null where nothing is known."""
+
 _SCORES: dict[str, type] = {"auc_macro": object, "top3": dict, "n_images": int, "labels_skipped": list}
+_INTERVAL: dict[str, type] = {"auc_macro_low": object, "auc_macro_high": object}
+_CALIBRATION = ("log_loss", "log_loss_raw", "brier", "calibration_error", "labels_miscalibrated")
+_SETS = ("coverage_present", "coverage_absent", "singletons")
 
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """How even the folds are, and who is in two parts; None where patients or labels are too few to say."""
+    """How even the folds are, and what is in two parts; None where patients or labels are too few to say.
+
+    Pictures are those of different patients that are stored as the same bytes.
+    """
 
     n_images: int
     n_test_images: int
     n_patients: int | None
     patients_in_two_folds: int | None
     patients_in_train_and_test: int | None
+    pictures_in_two_folds: int
+    pictures_in_train_and_test: int
+    patients_sharing_a_picture: int | None
     label_distribution_deviation: float | None
     label_pair_distribution_deviation: float | None
     splitter: str
@@ -42,6 +54,7 @@ def read_split_metrics(project: Project) -> SplitMetrics:
     """
     kinds: dict[str, type] = dict.fromkeys(SplitMetrics.__dataclass_fields__, object)
     kinds |= {"n_images": int, "n_test_images": int, "splitter": str}
+    kinds |= {"pictures_in_two_folds": int, "pictures_in_train_and_test": int}
     content = read_record(project.split_metrics, **kinds)
     return SplitMetrics(**{name: content[name] for name in kinds})
 
@@ -73,7 +86,42 @@ def read_ensemble_scores(project: Project) -> dict[str, Scores]:
     """
     content = read_record(project.ensemble_metrics, oof=dict)
     for part, scores in content.items():
-        for key, kind in _SCORES.items():
-            if part not in ("oof", "test") or not isinstance(scores.get(key), kind):
+        for key, kind in (_SCORES | _INTERVAL).items():
+            known = isinstance(scores, dict) and key in scores
+            if not known or part not in ("oof", "test") or not isinstance(scores.get(key), kind):
                 raise UserError(f"{project.ensemble_metrics}: {part}.{key} is missing or not ours: {RESTORE}")
+    return content
+
+
+def with_interval(scores: Scores, low: float | None, high: float | None) -> Scores:
+    """The scores with the ends of their macro-AUC's interval beside it, 4 decimals; None where it has none.
+
+    >>> with_interval({"auc_macro": 0.8, "map": 0.3}, 0.78123, 0.81987)
+    {'auc_macro': 0.8, 'auc_macro_low': 0.7812, 'auc_macro_high': 0.8199, 'map': 0.3}
+    """
+    ends = {
+        name: None if end is None else round(end, 4)
+        for name, end in (("auc_macro_low", low), ("auc_macro_high", high))
+    }
+    return {"auc_macro": scores["auc_macro"]} | ends | scores
+
+
+def write_calibration_scores(project: Project, scores: dict[str, CalibrationScores]) -> None:
+    """Write metrics/calibration.json: `oof`, and `test` where labels of the test part are known."""
+    write_json(project.calibration_metrics, scores)
+
+
+def read_calibration_scores(project: Project) -> dict[str, CalibrationScores]:
+    """Read metrics/calibration.json.
+
+    Raises:
+        UserError: it is missing, damaged, or lacks a score.
+    """
+    content = read_record(project.calibration_metrics, oof=dict)
+    for part, scores in content.items():
+        for key in (*_CALIBRATION, *(_SETS if part == "test" else ())):
+            if part not in ("oof", "test") or not isinstance(scores, dict) or key not in scores:
+                raise UserError(
+                    f"{project.calibration_metrics}: {part}.{key} is missing or not ours: {RESTORE}"
+                )
     return content

@@ -14,7 +14,7 @@ from couplet.settings.params import Params, load_params
 RESULTS = ("metrics", "plots")  # what git has of a run
 INPUTS = ("params.yaml", "data/inventory.json", "data/weights.json", "dvc.yaml", "stages", "src", "presets")
 # What decides the digits of metrics and the bytes of figures.
-NUMERIC = ("torch", "timm", "numpy", "pandas", "scikit-learn", "pillow", "matplotlib")
+NUMERIC = ("torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "pillow", "matplotlib")
 CONSTRAINTS = Path("constraints.txt")
 OWN_MACHINE = "compare it with runs of this machine only (README, the ablation)"
 

@@ -15,7 +15,9 @@ from pydantic import Field, ValidationError
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.settings.schema.augment import AugmentParams
+from couplet.settings.schema.calibration import CalibrationParams
 from couplet.settings.schema.data import DataParams
+from couplet.settings.schema.decision import DecisionParams
 from couplet.settings.schema.ema import EmaParams
 from couplet.settings.schema.image import ImageParams
 from couplet.settings.schema.inference import InferenceParams
@@ -25,8 +27,9 @@ from couplet.settings.schema.model import ModelParams
 from couplet.settings.schema.optimizer import OptimizerParams
 from couplet.settings.schema.plugins import PLUG_INS
 from couplet.settings.schema.refiner import RefinerParams
+from couplet.settings.schema.report import ReportParams
 from couplet.settings.schema.schedule import ScheduleParams
-from couplet.settings.schema.section import COUPLET, PAPER_1, Idle, Section
+from couplet.settings.schema.section import COUPLET, PAPER_1, Idle, Section, not_read
 from couplet.settings.schema.split import SplitParams
 from couplet.settings.schema.train import TrainParams
 from couplet.settings.yaml12 import read_settings
@@ -68,6 +71,9 @@ class Params(Section):
     train: TrainParams = Field(TrainParams(), description="")
     augment: AugmentParams = Field(AugmentParams(), description="")
     inference: InferenceParams = Field(InferenceParams(), description="")
+    calibration: CalibrationParams = Field(CalibrationParams(), description="")
+    decision: DecisionParams = Field(DecisionParams(), description="")
+    report: ReportParams = Field(ReportParams(), description="")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dict with params.yaml's own keys (`lambda`, not `lambda_`), in the schema's order."""
@@ -84,6 +90,9 @@ class Params(Section):
         if patience >= epochs - 1:
             why = f"train.patience = {patience} never stops a training of schedule.epochs = {epochs}"
             found.append(Idle(("train.patience",), why))
+        if len(self.split.folds) == 1 and self.calibration.method != "none":
+            one_model = "the ensemble of one fold is its model"
+            found.append(not_read("calibration.sharpen", self.calibration.sharpen, one_model))
         return found
 
 

@@ -1,56 +1,63 @@
-"""Stage ensemble_predict: the mean of the folds' predictions of the test part, its scores, and the submission."""
+"""Stage ensemble_predict: from the folds' predictions to the ensemble's: mean, calibration, decisions, submission.
+
+No network: a changed threshold or calibrator costs seconds.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from couplet.evaluation.jackknife import auc_estimates
 from couplet.evaluation.metrics import all_scores
-from couplet.inference.ensemble import mean_over_folds
+from couplet.inference.calibrate import calibrate, headline_range
+from couplet.inference.ensemble import read_predicted
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record, write_csv
 from couplet.project.project import Project
-from couplet.results.folds import read_folds
-from couplet.results.manifest import Manifest, read_manifest
-from couplet.results.predictions import PROBABILITY, gather_folds, read_predictions, write_predictions
-from couplet.results.scores import write_ensemble_scores
+from couplet.results.calibrated import ALL_IMAGES, write_calibrated
+from couplet.results.calibration_scores import calibration_scores
+from couplet.results.calibration_tables import DIGITS, labelled_parts, tables_by_path
+from couplet.results.manifest import Manifest
+from couplet.results.predictions import PROBABILITY, write_predictions
+from couplet.results.scores import with_interval, write_calibration_scores, write_ensemble_scores
 from couplet.results.tables import read_table
 from couplet.running.stale import refuse_stale_folds
 from couplet.settings.params import load_params
 
 
 def ensemble_predict() -> None:
-    """Average the folds' probabilities on the test part and score the ensemble."""
+    """Average the folds' probabilities on the test part, calibrate them, decide with them, and score all of it."""
     project = Project()
     params = load_params(project.params)
     refuse_stale_folds(params.split.folds, project)
-    manifest = read_manifest(project)
-    folds = read_folds(manifest)
-    held_out = [(fold, np.flatnonzero(folds == str(fold))) for fold in params.split.folds]
-    oof_rows, oof = gather_folds(
-        (rows, read_predictions(project.fold_predictions(fold), manifest.labels, manifest.ids[rows]))
-        for fold, rows in held_out
-    )
-    scores = {"oof": all_scores(manifest.truth[oof_rows], oof, manifest.labels)}
+    predicted = read_predicted(project, params.split.folds)
+    manifest, test_ids = predicted.manifest, predicted.manifest.ids[predicted.test_rows]
+    submitted = submission(manifest, test_ids, predicted.test, predicted.oof)
 
-    test_rows = np.flatnonzero(folds == "test")
-    test_ids = manifest.ids[test_rows]
-    ensemble = mean_over_folds(
-        [
-            read_predictions(project.test_predictions(fold), manifest.labels, test_ids)
-            for fold in params.split.folds
-        ]
-    )
-    if np.isfinite(manifest.truth[test_rows]).any():
-        scores["test"] = all_scores(manifest.truth[test_rows], ensemble, manifest.labels)
-    submitted = submission(manifest, test_ids, ensemble, oof)
+    calibrated = calibrate(predicted, params)
+    scores = {}
+    for part in labelled_parts(predicted, calibrated):
+        macro = auc_estimates(part.truth, part.p, part.patients).macro
+        found = all_scores(part.truth, part.p, manifest.labels)
+        scores[part.name] = with_interval(found, macro.low, macro.high)
+    calibration = calibration_scores(predicted, calibrated)
+    plots = tables_by_path(predicted, calibrated, headline_range(predicted, calibrated, params.seed))
 
-    write_predictions(project.ensemble / "test.csv", test_ids, manifest.labels, ensemble)
+    write_predictions(project.ensemble / "test.csv", test_ids, manifest.labels, predicted.test)
     write_csv(project.ensemble / "submission.csv", submitted, PROBABILITY)
+    write_calibrated(manifest, predicted.oof_rows, predicted.test_rows, calibrated)
+    for path, table in plots.items():
+        write_csv(path, table, DIGITS)
     write_ensemble_scores(project, scores)
-    for part, values in scores.items():
-        say(f"ensemble, {part}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
+    write_calibration_scores(project, calibration)
+    for name, values in scores.items():
+        say(f"ensemble, {name}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
+    for name, values in calibration.items():
+        say(f"ensemble, {name}: log loss {values['log_loss_raw']}, calibrated {values['log_loss']}")
+    if params.decision.within == "view" and calibrated.categories == [ALL_IMAGES]:
+        say("no view is known: prediction sets keep their promise over all images together")
 
 
 def submission(

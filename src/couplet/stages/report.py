@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def report() -> None:
-    """Write plots/report.html, plots/figures/*.png and plots/couplings.csv."""
+    """Write plots/report.html, plots/figures/*.png, and couplings.csv, subgroups.csv and shortcuts.csv in plots/."""
     # Matplotlib and Jinja take a second to import: only when the page is drawn.
     from couplet.reporting.explanations import read_explanations
     from couplet.reporting.gallery import draw
     from couplet.reporting.page import render
+    from couplet.reporting.plots_groups import DIGITS, shortcuts_table, subgroups_table
     from couplet.results.run import read_run
 
     project = Project()
@@ -36,6 +37,9 @@ def report() -> None:
     for old in set(project.figures.glob("*.png")) - {project.figures / f"{p.name}.png" for p in pictures}:
         old.unlink()
     write_csv(project.couplings_plot, long_couplings(run), float_format="%.6f")
+    names = [spreadsheet_safe(label) for label in run.labels]
+    write_csv(project.subgroups_plot, subgroups_table(gallery.trust.groups, names), DIGITS)
+    write_csv(project.shortcuts_plot, shortcuts_table(gallery.trust.groups, names), DIGITS)
     write_text(project.report, html)
     compared = compared_with_commit(run.params)
     if compared is not None:

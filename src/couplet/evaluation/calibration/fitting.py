@@ -73,12 +73,26 @@ def cross_fitted(
         labels, posterior, method: as of `fit_calibrators`.
     """
     q = np.full(oof.p.shape, np.nan)
-    for part in np.unique(parts):
-        own = parts == part
-        fitted = fit_calibrators(oof.rows(~own), labels, posterior, method)
-        for label, calibrator in enumerate(fitted):
-            q[own, label] = calibrator.probability(oof.p[own, label], posterior)
+    for part, fitted in cross_fitting_calibrators(oof, parts, labels, posterior, method).items():
+        q[parts == part] = model_probabilities(fitted, oof.p[parts == part], posterior)
     return q
+
+
+def cross_fitting_calibrators(
+    oof: OutOfFold,
+    parts: np.ndarray,
+    labels: Sequence[str],
+    posterior: LossPosterior,
+    method: Method = "beta",
+) -> dict[int, list[LabelCalibrator]]:
+    """Of each part the calibrators that its images are mapped by, fitted on the other parts' rows.
+
+    Args: as of `cross_fitted`.
+    """
+    return {
+        int(part): fit_calibrators(oof.rows(parts != part), labels, posterior, method)
+        for part in np.unique(parts)
+    }
 
 
 def cross_fitting_parts(folds: np.ndarray, patient_ids: Sequence[Any] | np.ndarray) -> np.ndarray:
@@ -126,6 +140,14 @@ def sharpened(
             calibrator = replace(calibrator, kappa=nine_digits(factor))
         found.append(calibrator)
     return found
+
+
+def model_probabilities(
+    calibrators: Sequence[LabelCalibrator], p: np.ndarray, posterior: LossPosterior
+) -> np.ndarray:
+    """Calibrated probabilities (..., L) of one model's outputs p (..., L), each label by its own calibrator."""
+    columns = [one.probability(p[..., label], posterior) for label, one in enumerate(calibrators)]
+    return np.stack(columns, axis=-1)
 
 
 def ensemble_probabilities(

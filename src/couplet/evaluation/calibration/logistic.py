@@ -30,19 +30,19 @@ def fit_logistic(
     Returns:
         (k,) coefficients and what is minimised there.
     """
-    precision = np.zeros(len(start)) if precision is None else precision
+    weight = np.zeros(len(start)) if precision is None else precision
 
     def loss(coefficients: np.ndarray) -> float:
         z = coefficients @ features + offset
-        penalty = (precision * (coefficients - start) ** 2).sum() / 2
+        penalty = 0.0 if precision is None else (weight * (coefficients - start) ** 2).sum() / 2
         return float((np.logaddexp(0, z) - truth * z).sum() + penalty)
 
     found, value = np.array(start, dtype=np.float64), loss(start)
     for _ in range(MOST_STEPS):
         z = found @ features + offset
-        gradient = features @ (expit(z) - truth) + precision * (found - start)
+        gradient = features @ (expit(z) - truth) + weight * (found - start)
         # Least squares, since among a few certain images the second derivatives may have no inverse.
-        step = np.linalg.lstsq(information(features, z) + np.diag(precision), gradient, rcond=None)[0]
+        step = np.linalg.lstsq(information(features, z) + np.diag(weight), gradient, rcond=None)[0]
         while True:
             tried = found - step
             new = loss(tried)

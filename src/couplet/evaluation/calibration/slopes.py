@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,23 +48,12 @@ def calibration_lines(truth: np.ndarray, q: np.ndarray, patients: np.ndarray) ->
         truth: (n, L) of 0, 1 or NaN; an unknown cell takes no part.
         q: (n, L) probabilities; 0 and 1 count as 1e-12 and 1 - 2^-25.
         patients: (n,) patient of each image.
+
+    See Also:
+        couplet.evaluation.multiple_tests.holm: the p-values of all labels together.
     """
     z = logit(off_edges(q))
     return [_line(y, x, patients) for y, x in zip(np.asarray(truth, dtype=np.float64).T, z.T, strict=True)]
-
-
-def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """p-values adjusted for looking at several (Holm 1979); NaN was not tested and stays NaN.
-
-    >>> holm([0.01, 0.04, 0.03, 0.005, np.nan]).round(4).tolist()
-    [0.03, 0.06, 0.06, 0.02, nan]
-    """
-    values = np.asarray(p_values, dtype=np.float64)
-    tested = np.flatnonzero(~np.isnan(values))
-    order = tested[np.argsort(values[tested], kind="stable")]
-    adjusted = np.full(len(values), np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
-    return adjusted
 
 
 def _line(y: np.ndarray, z: np.ndarray, patients: np.ndarray) -> CalibrationLine:

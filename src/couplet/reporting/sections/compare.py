@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from couplet.reporting import tables
+from couplet.evaluation.estimate import Estimate
 from couplet.reporting.section import Drawn
 from couplet.results.run import Run
 
@@ -101,10 +102,19 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "table_i": TABLE_I,
         "coco": COCO_2014,
         "about_second_paper": about_second_paper(run),
-        "oof": tables.oof_score(run),
-        "test": tables.test_score(run),
-        "whole": tables.score_rows(run)[-1],
+        "oof": drawn.scores.oof.scores["auc_macro"],
+        "test": drawn.scores.test.scores["auc_macro"] if drawn.scores.test else None,
+        "whole": drawn.scores.rows[-1],
+        "whole_map": in_per_cent(drawn.scores.rows[-1].scores["map"]),
     }
+
+
+def in_per_cent(estimate: Estimate) -> Estimate:
+    """The same share in per cent, as the second paper prints it."""
+    value, low, high = (
+        None if one is None else 100 * one for one in (estimate.value, estimate.low, estimate.high)
+    )
+    return replace(estimate, value=value, low=low, high=high)
 
 
 def about_second_paper(run: Run) -> bool:

@@ -1,39 +1,34 @@
-"""The first screen: the headline numbers with their intervals, and what a reader must know before quoting them."""
+"""The first screen: how good, how sure, and whether anything is wrong."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from couplet.evaluation.intervals import macro_auc_interval
-from couplet.reporting import tables
+from couplet.reporting.checks import checks
 from couplet.reporting.gallery import folds_word
 from couplet.reporting.headline import facts
 from couplet.reporting.section import Drawn
+from couplet.reporting.tables import legend
 from couplet.results.run import Run
 
 TITLE = "At a glance"
 
 
 def content(run: Run, drawn: Drawn) -> dict[str, Any]:
-    """Macro-AUC out of fold, of the test part and of each fold; the facts; what differs from the preset."""
-    test_interval = None
-    if run.test_labelled:
-        test_interval = macro_interval(run, run.test_rows, run.test_probabilities)
+    """Macro-AUC out of fold and of the test part; the checks and the facts; what differs from the preset."""
+    scores = drawn.scores
+    oof, test = scores.oof.scores["auc_macro"], scores.test.scores["auc_macro"] if scores.test else None
+    found, given = checks(run, drawn.gallery.trust), facts(run)
+    shown = [oof, *([test] if test else []), *(one for fact in found for _, one in fact.estimates)]
     return {
-        "oof": tables.oof_score(run),
-        "oof_interval": macro_interval(run, run.oof_rows, run.oof_probabilities),
-        "test": tables.test_score(run),
-        "test_interval": test_interval,
+        "oof": oof,
+        "within": scores.within if len(run.folds) > 1 else None,
+        "scales_differ": scores.scales_differ,
+        "test": test,
         "folds_word": folds_word(run),
-        "fold_auc": [(fold.fold, tables.score(fold.metrics, "auc_macro")) for fold in run.folds],
-        "whole": tables.score_rows(run)[-1],
-        "facts": facts(run),
+        "checks": found,
+        "facts": given,
+        "attention": [fact for fact in (*found, *given) if fact.attention],
+        "n_facts": len(found) + len(given),
+        "legend": legend(shown),
     }
-
-
-def macro_interval(run: Run, rows: np.ndarray, probabilities: np.ndarray) -> tuple[float, float] | None:
-    """95% interval of the macro-AUC of these rows, a patient's images together; None if not computable."""
-    result = macro_auc_interval(run.truth[rows], probabilities, run.patients[rows])
-    return (float(result.low), float(result.high)) if np.isfinite(result.standard_error) else None

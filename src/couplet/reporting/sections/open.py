@@ -13,7 +13,7 @@ TITLE = "What the papers leave open"
 FIRST_PAPER = [
     "Its “baseline 92.64%” is above its own full method’s 0.926030, so the paper holds no ablation of the"
     " refiner. `dvc exp run -S refiner.enabled=false` is the missing experiment: same initial weights, "
-    "same data order, same augmentation.",
+    "same data order, same augmentation. Three repeats per arm and `couplet compare` answer it; one run does not.",
     "0.926030 is a score of the Kaggle private leaderboard, on hidden test labels. The winner of the "
     "division has 0.94187.",
     "The reduction of the loss is not stated, and it decides whether λ = 0.001 leaves any coupling alive."

@@ -1,11 +1,11 @@
-"""All metrics of each fold, of all folds together and of the test part; a word on calibration."""
+"""All metrics of each fold, of all folds together and of the test part; what their intervals are of, and are not."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from couplet.evaluation.metrics import THRESHOLD
-from couplet.reporting import tables
+from couplet.reporting.estimates import SCORES
 from couplet.reporting.no_information import (
     EXAMPLE,
     loss_in_words,
@@ -13,6 +13,7 @@ from couplet.reporting.no_information import (
     states_the_risk,
 )
 from couplet.reporting.section import Drawn
+from couplet.reporting.tables import legend
 from couplet.results.run import Run
 
 TITLE = "Scores"
@@ -20,11 +21,22 @@ TITLE = "Scores"
 
 def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     """Two tables of the same rows, of all labels and of an image's three highest; what the loss makes of a risk."""
-    loss = run.params.loss
+    loss, rows = run.params.loss, drawn.scores.rows
+    names = {key: name for key, name in SCORES.items() if key in rows[0].top3}
     return {
-        "score_names": list(tables.SCORES.values()),
-        "top3_names": list(tables.TOP3.values()),
-        "score_rows": tables.score_rows(run),
+        "tables": [
+            ("All labels", list(SCORES.values()), [(row, list(row.scores.values())) for row in rows]),
+            (
+                "An image’s three highest labels",
+                list(names.values()),
+                [(row, list(row.top3.values())) for row in rows],
+            ),
+        ],
+        "within": drawn.scores.within,
+        "pooled": drawn.scores.oof.scores["auc_macro"],
+        "scales_differ": drawn.scores.scales_differ,
+        "several": len(run.folds) > 1,
+        "legend": legend(one for row in rows for one in (*row.scores.values(), *row.top3.values())),
         "scores_no_risks": not states_the_risk(loss),
         "loss_words": loss_in_words(loss),
         "example": EXAMPLE,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from couplet.settings.schema.section import COUPLET, Section
+from couplet.settings.schema.section import COUPLET, Idle, Section, not_read
 
 Method = Literal["beta", "inverse", "none"]
 
@@ -24,3 +24,9 @@ class CalibrationParams(Section):
         description="correct the ensemble's mean, which is less sure than its members are, by their disagreement",
         json_schema_extra=COUPLET,
     )
+
+    def idle(self) -> list[Idle]:
+        """The correction of an ensemble that nothing calibrates."""
+        if self.method != "none":
+            return []
+        return [not_read("calibration.sharpen", self.sharpen, "calibration.method is none")]

@@ -1,0 +1,100 @@
+"""What could be wrong with a run's numbers, and what they do not answer: the first lines of the report."""
+
+from __future__ import annotations
+
+from couplet.evaluation.shortcuts import ATTENTION
+from couplet.reporting.fact import Fact
+from couplet.reporting.judge_calibration import Calibration
+from couplet.reporting.judge_groups import Groups, attention
+from couplet.reporting.trust import Trust
+from couplet.results.run import Run
+
+
+def checks(run: Run, trust: Trust) -> list[Fact]:
+    """Leaks, calibration, shortcuts (where there is one), settings and repeats of the training."""
+    return [
+        leaks(run),
+        calibration(run, trust.calibration),
+        *shortcuts(trust.groups),
+        settings(run),
+        repeats(),
+    ]
+
+
+def leaks(run: Run) -> Fact:
+    """Whether somebody or some picture is in two parts, or a model is of other data."""
+    record = run.leaks
+    if record.clean:
+        return Fact("Leaks", "none found", record.summary)
+    value = "found" if record.patients_known else "not known"
+    detail = f"{record.summary}: the numbers may be too good"
+    return Fact("Leaks", value, detail + ("" if record.by_patient else " (`split.group_by`)"), True)
+
+
+def calibration(run: Run, found: Calibration) -> Fact:
+    """How many labels fail the test of their calibration, and what calibrating did to the log loss.
+
+    On the test part, where nothing was fitted; out of fold, cross-fitted, if its labels are not known.
+    """
+    if not found.parts:
+        return Fact("Calibration", "not tested", "no label is known", True)
+    part = found.parts[-1]  # the test part comes last
+    where = "on the test part" if len(found.parts) > 1 else "out of fold, cross-fitted"
+    if run.params.calibration.method == "none":
+        where += ", of the networks’ own outputs (`calibration.method: none`)"
+        estimates = [("Log loss", part.after.log_loss)]
+    else:
+        estimates = [("Log loss before", part.before.log_loss), ("after", part.after.log_loss)]
+    if run.has_test and not run.test_labelled:
+        where += "; the ensemble’s own is not measured, since the test labels are hidden"
+    failing, tested = part.after.failing, part.after.tested
+    if not tested:
+        return Fact(
+            "Calibration", "not tested", f"no label has enough patients {where}.", True, tuple(estimates)
+        )
+    labels = f"{tested} label{'' if tested == 1 else 's'}"
+    value = f"{failing} of {labels} fail{'s' if failing == 1 else ''}"
+    detail = f"{where}: slope and intercept tested together, corrected for {labels} (Wald, Holm)."
+    return Fact("Calibration", value, detail, failing > 0, tuple(estimates))
+
+
+def shortcuts(groups: Groups) -> list[Fact]:
+    """Attributes of an image that alone contribute more than 0.02 to the macro-AUC, a line each."""
+    return [
+        Fact(
+            "Shortcut",
+            f"{row.attribute} gives {row.contributes:.3f}",
+            f"of the macro-AUC out of fold, more than {ATTENTION:g}: the {row.attribute} of an image alone says which "
+            f"findings are likely, and the scores know it.{groups.note}",
+            True,
+            (
+                ("All pairs of images", row.pooled.macro),
+                (f"pairs with the same {row.attribute}", row.within.macro),
+                (f"knowing the {row.attribute} alone", row.attribute_only.macro),
+            ),
+        )
+        for row in attention(groups)
+    ]
+
+
+def settings(run: Run) -> Fact:
+    """What differs from the preset."""
+    preset = f"presets/{run.params.preset}.yaml"
+    if run.differences is None:
+        return Fact("Settings", "own", f"there is no {preset} to compare with", True)
+    keys = [key for key, _, _ in run.differences]
+    if not keys:
+        return Fact("Settings", "as the preset", f"nothing differs from {preset}")
+    shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+    return Fact(
+        "Settings", f"{len(keys)} differ{'s' if len(keys) == 1 else ''}", f"from {preset}: {shown}", True
+    )
+
+
+def repeats() -> Fact:
+    """What one run cannot say."""
+    detail = (
+        "says nothing about the method: whether another training would agree takes at least three repeats of each "
+        "arm (`train.repeat`), five are better, and `couplet compare`"
+    )
+    return Fact("Repeats", "one run", detail)

@@ -1,0 +1,34 @@
+"""A figure of the page with its words."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from couplet.reporting import style
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page."""
+
+    name: str  # file name in plots/figures without .png
+    png: bytes
+    title: str
+    caption: str
+    scale: int = style.SCALE
+
+    @property
+    def width(self) -> int:
+        """Width on the page, in CSS pixels."""
+        return self._size[0] // self.scale
+
+    @property
+    def height(self) -> int:
+        """Height on the page, in CSS pixels."""
+        return self._size[1] // self.scale
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        width, height = struct.unpack(">II", self.png[16:24])  # of the IHDR chunk
+        return width, height
