@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from couplet.evaluation.calibration.error import (
+    CalibrationError,
     brier_skills,
     calibration_error,
     log_losses,
@@ -98,8 +99,8 @@ def label_measures(
                 skill=skill,
                 observed_over_expected=observed_over_expected(y, q[:, label], patients),
                 slope=_coefficient(line.slope, line.slope_variance, line, y, patients),
-                intercept=_coefficient(line.intercept, line.intercept_variance, line, y, patients),
-                error=_error(error.signed_root, error.bins_left_out, y, patients),
+                intercept=intercept_estimate(line, y, patients),
+                error=error_estimate(error, y, patients),
                 p_value=line.p_value,
             )
         )
@@ -136,7 +137,14 @@ def _coefficient(
     return coefficient(value, variance, line.n_patients, **counts)
 
 
-def _error(value: float, bins_left_out: int, truth: np.ndarray, patients: np.ndarray) -> Estimate:
+def intercept_estimate(line: CalibrationLine, truth: np.ndarray, patients: np.ndarray) -> Estimate:
+    """The intercept with the slope held at 1, of one label (n,)."""
+    return _coefficient(line.intercept, line.intercept_variance, line, truth, patients)
+
+
+def error_estimate(error: CalibrationError, truth: np.ndarray, patients: np.ndarray) -> Estimate:
+    """sign(CE2) sqrt|CE2| of one label (n,), which has no interval."""
+    value, bins_left_out = error.signed_root, error.bins_left_out
     known = ~np.isnan(truth)
     n_positive = len(np.unique(patients[truth == 1]))
     reason = ERROR_HAS_NONE if known.any() else "nothing is known"

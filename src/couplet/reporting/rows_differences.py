@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from couplet.evaluation.estimate import LEVEL as OF_INTERVAL
 from couplet.evaluation.estimate import Estimate, around
-from couplet.evaluation.groups import Group, contrast, groups_of
+from couplet.evaluation.groups import MIN_CLASS_PATIENTS, MIN_PATIENTS, Group, contrast
 from couplet.evaluation.hits import calls
 from couplet.evaluation.leave_one_out import LeaveOneOut, leave_one_out_auc, leave_one_out_mean
 from couplet.evaluation.multiple_tests import holm
@@ -67,11 +67,12 @@ def differences(judged: Judged, rows: Iterable[GroupRow]) -> list[Difference]:
     Holm's correction is over all groups and labels of a measure.
     """
     groups = [row.group for row in compared(rows)]
+    rests = [_enough(judged.truth[~group.rows], judged.patients[~group.rows]) for group in groups]
     found: list[Difference] = []
     for measure in COMPARED:
         tests: list[Difference] = []
-        for group in groups:
-            tests += _tests(judged, group, measure)
+        for group, rest in zip(groups, rests, strict=True):
+            tests += _tests(judged, group, group.scored & rest, measure)
         adjusted = holm(np.array([one.p_holm for one in tests]))
         found += [one._replace(p_holm=float(p)) for one, p in zip(tests, adjusted, strict=True)]
     return found
@@ -88,10 +89,9 @@ def jackknifed(value: float, variance: float, df: float, **about: Any) -> Estima
 # --- one group, one measure -----------------------------------------------------------------------------------
 
 
-def _tests(judged: Judged, group: Group, measure: str) -> list[Difference]:
-    """Of each label that group and rest can both score; `p_holm` is not corrected yet."""
-    rest = _rest(judged, group)
-    shown = np.flatnonzero(group.scored & rest)
+def _tests(judged: Judged, group: Group, chosen: np.ndarray, measure: str) -> list[Difference]:
+    """Of each chosen label (L,), which group and rest can both score; `p_holm` is not corrected yet."""
+    shown = np.flatnonzero(chosen)
     if not len(shown):
         return []
     part = judged.labels(shown)
@@ -139,11 +139,12 @@ def _difference(difference: float, error: float, inside: LeaveOneOut, outside: L
     )
 
 
-def _rest(judged: Judged, group: Group) -> np.ndarray:
-    """(L,) labels that the rest can score by the rule for groups."""
-    both = np.where(group.rows, "in", "out").astype(object)
-    halves = groups_of({"": both}, judged.truth, judged.patients)
-    return next((half.scored for half in halves if half.value == "out"), np.zeros(len(group.scored), bool))
+def _enough(truth: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """(L,) labels with enough patients of each class, the rule for groups."""
+    if len(np.unique(patients)) < MIN_PATIENTS:
+        return np.zeros(truth.shape[1], bool)
+    counts = [min((np.bincount(patients[column == y]) > 0).sum() for y in (0, 1)) for column in truth.T]
+    return np.array(counts) >= MIN_CLASS_PATIENTS
 
 
 def _without(part: Judged, rows: np.ndarray, measure: str) -> Iterable[LeaveOneOut]:

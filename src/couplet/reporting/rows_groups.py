@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from couplet.evaluation.calibration.error import calibration_error
+from couplet.evaluation.calibration.slopes import calibration_lines
 from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.groups import Group, groups_of
 from couplet.evaluation.hits import calls
 from couplet.evaluation.jackknife import auc_estimates
-from couplet.evaluation.proportions import proportion
+from couplet.evaluation.proportions import observed_over_expected, proportion
 from couplet.evaluation.set_scores import set_scores
 from couplet.reporting.parts import of_label, positive_patients
-from couplet.reporting.rows_calibration import Measures, label_measures
+from couplet.reporting.rows_calibration import error_estimate, intercept_estimate
 from couplet.reporting.rows_decisions import prevalences
 from couplet.results.calibration_tables import patient_coverage
 
@@ -82,12 +84,12 @@ def group_rows(judged: Judged, attributes: Mapping[str, np.ndarray]) -> list[Gro
         judged: n images out of fold.
         attributes: name -> (n,) texts.
     """
-    prevalence, n_labels = prevalences(judged.truth), judged.truth.shape[1]
+    n_labels = judged.truth.shape[1]
     return [
         GroupRow(
             group,
             prevalences(judged.truth[group.rows]),
-            _scored(judged.of(group.rows), group, prevalence),
+            _scored(judged.of(group.rows), group),
             [None] * n_labels,
         )
         for group in groups_of(attributes, judged.truth, judged.patients)
@@ -146,26 +148,27 @@ def folded(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
 # --- one group ------------------------------------------------------------------------------------------------
 
 
-def _scored(judged: Judged, group: Group, prevalence: np.ndarray) -> list[GroupLabel | None]:
+def _scored(judged: Judged, group: Group) -> list[GroupLabel | None]:
     shown = np.flatnonzero(group.scored)
     rows: list[GroupLabel | None] = [None] * len(group.scored)
     if not len(shown):
         return rows
     part = judged.labels(shown)
     auc = auc_estimates(part.truth, part.p, part.patients).per_label
-    measures = label_measures(part.truth, part.q, part.patients, prevalence[shown])
+    lines = calibration_lines(part.truth, part.q, part.patients, slopes=False)
+    errors = calibration_error(part.truth, part.q, part.patients)
     hits = calls(part.truth, part.q, part.thresholds)
     counts = positive_patients(part.truth, part.patients)
     for i, label in enumerate(shown.tolist()):
         sensitivity, specificity, ppv, _, flagged = (
             of_label(proportion(column[:, i], part.patients), counts[i]) for column in hits
         )
-        one: Measures = measures[i]
+        y, q = part.truth[:, i], part.q[:, i]
         rows[label] = GroupLabel(
             auc[i],
-            one.observed_over_expected,
-            one.intercept,
-            one.error,
+            observed_over_expected(y, q, part.patients),
+            intercept_estimate(lines[i], y, part.patients),
+            error_estimate(errors[i], y, part.patients),
             sensitivity,
             specificity,
             ppv,

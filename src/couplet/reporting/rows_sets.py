@@ -69,13 +69,11 @@ def coverage_rows(
         category: (m,) names.
         labels: places of the labels that are judged.
     """
-    n_patients = record.patients()
+    n_patients, chosen = record.patients(), list(labels)
     low, high = realised_coverage(n_patients, alpha)
     kept = never_dropped(n_patients, alpha)
     measured = {
-        name: _coverages(
-            truth[np.ix_(rows, np.asarray(labels))], decision[np.ix_(rows, labels)], patients[rows]
-        )
+        name: _coverages(truth[rows][:, chosen], decision[rows][:, chosen], patients[rows])
         for name in record.categories.tolist()
         for rows in [np.flatnonzero(category == name)]
     }

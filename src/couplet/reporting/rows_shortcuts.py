@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from couplet.evaluation.estimate import Estimate
-from couplet.evaluation.jackknife import Estimates, auc_estimates, combined_df, mean_over_labels
+from couplet.evaluation.jackknife import (
+    Estimates,
+    auc_estimates,
+    combined_df,
+    estimates_of,
+    mean_over_labels,
+)
 from couplet.evaluation.leave_one_out import LeaveOneOut, influence, leave_one_out_auc
 from couplet.evaluation.shortcuts import attribute_predictor
 from couplet.reporting.rows_differences import jackknifed
@@ -48,16 +54,16 @@ def shortcut_rows(
         folds: (n,) over which the attribute's own predictor is cross-fitted.
     """
     truth, p, patients = judged.truth, judged.p, judged.patients
-    pooled = auc_estimates(truth, p, patients)
     left_out = list(leave_one_out_auc(truth, p, patients))
+    pooled = estimates_of(truth, left_out)
     rows = []
     for name, values in attributes.items():
         if len(np.unique(values)) < 2:
             continue
         predictor = attribute_predictor(truth, values, folds)
-        within = auc_estimates(truth, p, patients, strata=values)
-        alone = auc_estimates(truth, predictor, patients, strata=folds)
         left_within = list(leave_one_out_auc(truth, p, patients, strata=values))
+        within = estimates_of(truth, left_within)
+        alone = auc_estimates(truth, predictor, patients, strata=folds)
         columns = (pooled, within, alone)
         whole = [
             i for i, row in enumerate(zip(*(c.per_label for c in columns), strict=True)) if _all_there(row)

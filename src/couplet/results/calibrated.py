@@ -5,7 +5,6 @@ n images out of fold, m test images, L labels, P parts that the calibrators were
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +18,14 @@ from couplet.evaluation.calibration.fitting import cross_fitting_parts
 from couplet.evaluation.calibration.inverse import LossPosterior, posterior_of
 from couplet.evaluation.calibration.record import LabelCalibrator
 from couplet.evaluation.decisions import RULES, Point, values
-from couplet.evaluation.sets import NEITHER, ConformalRecord, record_of_arrays
+from couplet.evaluation.sets import ConformalRecord
 from couplet.project.errors import UserError
-from couplet.project.files import RESTORE, read_record, write_csv, write_json, write_npz
+from couplet.project.files import RESTORE, read_record, write_csv, write_json
 from couplet.project.project import Project
 from couplet.results.manifest import Manifest
 from couplet.results.predictions import PROBABILITY, read_predictions, write_predictions
-from couplet.results.tables import numbers, read_table
+from couplet.results.sets import read_conformal, read_decisions, write_conformal, write_decisions
+from couplet.results.tables import read_table
 from couplet.settings.params import Params
 from couplet.settings.schema.calibration import CalibrationParams
 from couplet.settings.schema.decision import DecisionParams
@@ -129,11 +129,9 @@ def write_calibrated(
         ("calibrated.csv", test_rows, calibrated.test_q),
     ):
         write_predictions(folder / name, manifest.ids[rows], labels, q)
-    decisions = pd.DataFrame(calibrated.decisions, columns=labels)
-    decisions.insert(0, "image_id", manifest.ids[test_rows])
-    write_csv(folder / "decisions.csv", decisions)
+    write_decisions(manifest.project, manifest.ids[test_rows], labels, calibrated.decisions)
+    write_conformal(manifest.project, calibrated.conformal)
     write_csv(folder / "suspicious.csv", calibrated.suspicious[list(SUSPICIOUS)], PROBABILITY)
-    write_npz(folder / "conformal.npz", calibrated.conformal.arrays())
     write_json(folder / "calibration.json", _record(calibrated))
 
 
@@ -210,9 +208,9 @@ def read_calibrated(
         test_q=read_predictions(project.ensemble / "calibrated.csv", labels, manifest.ids[test_rows]),
         points=points,
         part_thresholds=part_thresholds,
-        conformal=_read_conformal(project, len(labels)),
+        conformal=read_conformal(project, len(labels)),
         test_categories=set_categories(manifest, decision.within)[test_rows],
-        decisions=_read_decisions(project, labels, manifest.ids[test_rows]),
+        decisions=read_decisions(project, labels, manifest.ids[test_rows]),
         suspicious=read_table(
             project.ensemble / "suspicious.csv", ("label", "image_id"), required=SUSPICIOUS
         ),
@@ -249,31 +247,3 @@ def _thresholds(
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _read_decisions(project: Project, labels: list[str], ids: np.ndarray) -> np.ndarray:
-    """(m, L) int8 of decisions.csv."""
-    path = project.ensemble / "decisions.csv"
-    table = read_table(path)
-    if list(table.columns) != ["image_id", *labels] or not np.array_equal(table["image_id"].to_numpy(), ids):
-        raise UserError(
-            f"{path} has other images or labels than {project.ensemble / 'calibrated.csv'}: run `dvc repro`"
-        )
-    cells = numbers(table[labels], path)
-    if not np.isin(cells, range(NEITHER + 1)).all():
-        raise UserError(f"{path} has cells that are not 0, 1, 2 or 3: {RESTORE}")
-    return cells.astype(np.int8)
-
-
-def _read_conformal(project: Project, n_labels: int) -> ConformalRecord:
-    path = project.ensemble / "conformal.npz"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            record = record_of_arrays({name: file[name] for name in file.files})
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: run `dvc repro` (or `dvc checkout`) to make it") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError):
-        raise UserError(f"{path} is damaged: restore it with `dvc checkout`") from None
-    if record.n_labels != n_labels:
-        raise UserError(f"{path} has {record.n_labels} labels, {project.labels} {n_labels}: run `dvc repro`")
-    return record

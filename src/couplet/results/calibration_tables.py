@@ -187,7 +187,7 @@ def patient_coverage(hits: np.ndarray, patients: np.ndarray) -> Estimate:
     """Mean over patients of their own shares of hits (m,) of 1, 0 or NaN: a random image of a random patient.
 
     >>> print(patient_coverage(np.array([1, 1, 1, 0, 1]), np.array([1, 1, 1, 2, 2])))
-    0.7500 [0.021, 0.998]
+    0.7500 [0.007, 0.999]
     """
     _, who = np.unique(patients, return_inverse=True)
     shares = patient_shares(hits[:, None], who)[:, 0] if len(hits) else np.zeros(0)

@@ -12,6 +12,7 @@ from couplet.evaluation.calibration.logistic import fit_logistic, information
 from couplet.evaluation.proportions import patient_sandwich
 
 ONE_CLASS = "one class only"
+NOT_ASKED = "the slope was left out"
 SEPARATED = "a threshold separates positives from negatives"
 TOO_FEW_PATIENTS = "too few patients for an error of both"
 
@@ -41,22 +42,26 @@ class CalibrationLine:
     reason: str = ""
 
 
-def calibration_lines(truth: np.ndarray, q: np.ndarray, patients: np.ndarray) -> list[CalibrationLine]:
+def calibration_lines(
+    truth: np.ndarray, q: np.ndarray, patients: np.ndarray, slopes: bool = True
+) -> list[CalibrationLine]:
     """The line of each label.
 
     Args:
         truth: (n, L) of 0, 1 or NaN; an unknown cell takes no part.
         q: (n, L) probabilities; 0 and 1 count as 1e-12 and 1 - 2^-25.
         patients: (n,) patient of each image.
+        slopes: False leaves slope and test out, which take most of the time.
 
     See Also:
         couplet.evaluation.multiple_tests.holm: the p-values of all labels together.
     """
     z = logit(off_edges(q))
-    return [_line(y, x, patients) for y, x in zip(np.asarray(truth, dtype=np.float64).T, z.T, strict=True)]
+    columns = zip(np.asarray(truth, dtype=np.float64).T, z.T, strict=True)
+    return [_line(y, x, patients, slopes) for y, x in columns]
 
 
-def _line(y: np.ndarray, z: np.ndarray, patients: np.ndarray) -> CalibrationLine:
+def _line(y: np.ndarray, z: np.ndarray, patients: np.ndarray, slopes: bool) -> CalibrationLine:
     known = ~np.isnan(y)
     y, z, who = y[known], z[known], patients[known]
     n_images, n_patients, nan = len(y), len(np.unique(who)), float("nan")
@@ -69,6 +74,8 @@ def _line(y: np.ndarray, z: np.ndarray, patients: np.ndarray) -> CalibrationLine
     intercept = float(found[0])
     hessian = information(ones, intercept + z)
     variance = float(_covariance(hessian, ones, y - expit(intercept + z), who)[0, 0])
+    if not slopes:
+        return CalibrationLine(nan, nan, intercept, variance, nan, n_images, n_patients, NOT_ASKED)
     positive, negative = z[y == 1], z[y == 0]
     if positive.min() >= negative.max() or positive.max() <= negative.min():
         return CalibrationLine(nan, nan, intercept, variance, nan, n_images, n_patients, SEPARATED)
