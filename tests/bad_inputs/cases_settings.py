@@ -264,6 +264,13 @@ CASES = [
         "params.yaml: report.groups names 'view', which is always shown: leave it out",
     ),
     Case(
+        "a subgroup that the images' table does not know",
+        setting("report.groups", ["scanner"]),
+        run="scan, prepare, split-mis",
+        refused="params.yaml: report.groups names 'scanner', which is no column of data/prepared/manifest.csv: name some "
+        "of part, patient_id, study_id, view, sex, age, width, height, shard, row, picture, or leave it empty",
+    ),
+    Case(
         "a correction of an ensemble that nothing calibrates",
         both(setting("calibration.method", "none"), setting("calibration.sharpen", False)),
         run="check",

@@ -352,3 +352,17 @@ def test_neither_torch_nor_scikit_learn_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stdout.startswith("split by grouped second-order stratification: 0 ")
+
+
+def test_subgroups_of_no_column_are_refused_before_anything_is_trained() -> None:
+    write_prepared(example(), LABELS)
+    settings = yaml.safe_load(HERE.params.read_text())
+    HERE.params.write_text(yaml.safe_dump(settings | {"report": {"groups": ["height", "scanner"]}}))
+    with pytest.raises(
+        UserError, match=r"^params\.yaml: report\.groups names 'scanner', which is no column of"
+    ):
+        split_mis()
+    assert not HERE.folds.exists() and not HERE.split_metrics.exists()
+    HERE.params.write_text(yaml.safe_dump(settings | {"report": {"groups": ["height"]}}))
+    split_mis()
+    assert HERE.folds.exists()
