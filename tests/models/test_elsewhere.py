@@ -13,9 +13,10 @@ import torch
 from couplet.images.views import evaluation_view
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, normalisation, save_predictor
 from couplet.project.project import HERE
-from couplet.results.model_record import ModelRecord, trained_params, write_model_record
+from couplet.results.model_record import trained_params, write_model_record
 from couplet.settings.params import Params
 from tests.support.projects import ROOT
+from tests.support.records import model_record
 
 LABELS = ["Edema", "Nodule", "Effusion"]
 SE_RESNEXT = {
@@ -42,24 +43,7 @@ def saved_fold(folder: Path, **changes: Any) -> Predictor:
         for value in predictor.state_dict().values():
             if value.is_floating_point():
                 value.add_(0.2 * (torch.rand_like(value) - 0.5))
-    record = ModelRecord(
-        fold=0,
-        labels=LABELS,
-        best_epoch=1,
-        val_auc_macro=0.5,
-        epochs_run=1,
-        steps=1,
-        skipped_batches=0,
-        n_parameters=1,
-        device="cpu",
-        precision="float32",
-        arithmetic={"name": "native"},
-        params=trained_params(params),
-        data={},
-        code="",
-        weights="none",
-        versions={},
-    )
+    record = model_record(LABELS, trained_params(params))
     write_model_record(folder / HERE.model(0), record)
     save_predictor(folder / HERE.model(0) / "predictor.safetensors", predictor)
     return predictor.eval()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from couplet.models.heads.db_dgcn import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, save_predictor
 from couplet.project.errors import UserError
 from couplet.project.files import write_json
-from couplet.results.model_record import ModelRecord, write_model_record
+from couplet.results.model_record import write_model_record
 from couplet.settings.params import Params
+from tests.support.records import model_record
 
 THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}
 LABELS = ["Atelectasis", "Cardiomegaly", "Edema", "Effusion"]
@@ -38,30 +38,8 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def save_fold(folder: Path, params: Params, predictor: Predictor, labels: list[str] = LABELS) -> None:
-    write_model_record(folder, record(labels, params.as_dict()))
+    write_model_record(folder, model_record(labels, params.as_dict()))
     save_predictor(folder / "predictor.safetensors", predictor)
-
-
-def record(labels: list[str], params: dict[str, Any]) -> ModelRecord:
-    """A model's record of which only labels and settings matter here."""
-    return ModelRecord(
-        fold=0,
-        labels=labels,
-        best_epoch=1,
-        val_auc_macro=0.5,
-        epochs_run=1,
-        steps=1,
-        skipped_batches=0,
-        n_parameters=1,
-        device="cpu",
-        precision="float32",
-        arithmetic={"name": "native"},
-        params=params,
-        data={},
-        code="",
-        weights="none",
-        versions={},
-    )
 
 
 def trained(predictor: Predictor) -> Predictor:
@@ -241,13 +219,13 @@ def test_what_does_not_fit_is_named_with_its_file(tmp_path):
 def test_a_config_that_is_not_ours_is_named(tmp_path):
     params = settings()
     save_fold(tmp_path, params, build_predictor(params, LABELS, 42))
-    whole = asdict(record(LABELS, params.as_dict()))
+    whole = asdict(model_record(LABELS, params.as_dict()))
     write_json(tmp_path / "config.json", {key: whole[key] for key in whole if key != "params"})
     assert "config.json: 'params' is missing or of another kind" in failure(tmp_path)
     changed = params.as_dict()
     changed["model"]["heda"] = "linear"
     save_fold(tmp_path, params, build_predictor(params, LABELS, 42))
-    write_model_record(tmp_path, record(LABELS, changed))
+    write_model_record(tmp_path, model_record(LABELS, changed))
     assert "config.json: heda" in failure(tmp_path)
     (tmp_path / "config.json").unlink()
     assert "config.json is not there" in failure(tmp_path)

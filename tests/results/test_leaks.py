@@ -11,11 +11,12 @@ from couplet.evaluation.estimate import Estimate
 from couplet.project.files import write_csv
 from couplet.project.project import HERE
 from couplet.results.leaks import Leaks, read_leaks
-from couplet.results.model_record import ModelRecord, trained_on, write_model_record
+from couplet.results.model_record import trained_on, write_model_record
 from couplet.results.scores import SplitMetrics, write_split_metrics
 from couplet.results.shard_list import StoredFile, write_shard_list
 from couplet.settings.params import parse_params
 from tests.support.errors import refused
+from tests.support.records import model_record
 
 SPLIT = SplitMetrics(
     n_images=100,
@@ -178,14 +179,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(f"{path.name}\n")
     write_shard_list(HERE.prepared, [StoredFile("images-00000.npy", 0, "0" * 64)])
     (HERE.prepared / "images-00000.npy").touch()
-    some: dict[str, Any] = {
-        **{"val_auc_macro": 0.8, "epochs_run": 3, "steps": 9, "skipped_batches": 0, "n_parameters": 1},
-        **{"labels": ["A"], "arithmetic": {}, "params": {}, "data": trained_on(), "versions": {}},
-        **dict.fromkeys(("device", "precision", "code", "weights"), ""),
-    }
     for fold, best in ((0, 2), (1, 3)):
         HERE.model(fold).mkdir(parents=True)
-        write_model_record(HERE.model(fold), ModelRecord(fold=fold, best_epoch=best, **some))
+        record = model_record(["A"], {}, fold=fold, best_epoch=best, epochs_run=3, data=trained_on())
+        write_model_record(HERE.model(fold), record)
         history = pd.DataFrame({"epoch": [1, 2, 3], "val_auc_macro": [0.6, 0.75, 0.7 + 0.1 * fold]})
         write_csv(HERE.model(fold) / "history.csv", history)
     write_split_metrics(HERE, replace(SPLIT, pictures_in_two_folds=2))
