@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -82,9 +83,16 @@ def scan_command(
     weights_only: Annotated[
         bool, typer.Option("--weights-only", help="only the pretrained weights: the images need not be here")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="also write what is there as one page, with label frequencies and pairs"),
+    ] = None,
 ) -> None:
-    """Take the inventory of data/raw/<source> and of pretrained weights; run it whenever one of them changes."""
-    from couplet.datasets.inventory import scan_source
+    """Take the inventory of data/raw/<source> and of pretrained weights, and say what is there.
+
+    Run it whenever one of them changes.
+    """
+    from couplet.commands.scan import scan
     from couplet.results.weights import list_weights
     from couplet.settings.params import load_params
 
@@ -95,7 +103,7 @@ def scan_command(
 
         weights[params.model.backbone] = pretrained_digest(params.model, HERE.weights)
     if not weights_only:
-        scan_source(params.data.source)
+        scan(params.data, html)
     list_weights(weights)
     for name, sha256 in weights.items():
         say(f"{HERE.weights_list}: {name}, sha256 {sha256}")

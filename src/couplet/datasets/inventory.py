@@ -177,12 +177,13 @@ def raw_folder(source: str, project: Project = HERE) -> Path:
     return folder
 
 
-def scan_source(source: str, project: Project = HERE) -> None:
-    """`couplet scan`: hash the raw folder of `data.source` and write its inventory."""
+def scan_source(source: str, project: Project = HERE) -> Inventory:
+    """Hash the raw folder of `data.source` and write its inventory."""
     inventory = scan(source, raw_folder(source, project))
     inventory.save(project)
     summary = inventory.summary
     say(f"{project.inventory}: {source}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
+    return inventory
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -65,6 +65,22 @@ class Rendered(NamedTuple):
 
 def render(run: Run, gallery: Gallery, explanations: list[Picture] | None) -> str:
     """The report as HTML text."""
+    environment = template_environment()
+    drawn = Drawn(gallery, explanations, run_scores(run))
+    rendered = []
+    for section in SECTIONS:
+        content = section.content(run, drawn)
+        if content is not None:
+            template = environment.get_template(f"sections/{section_id(section)}.jinja")
+            html = template.render(run=run, params=run.params, **content)
+            rendered.append(Rendered(section_id(section), section.TITLE, html))
+    return environment.get_template("page.jinja").render(
+        params=run.params, css=style_sheet(), sections=rendered
+    )
+
+
+def template_environment() -> jinja2.Environment:
+    """What every page of couplet's is rendered with: escaped, and an unknown name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("couplet.reporting", ""),
         autoescape=True,
@@ -74,16 +90,12 @@ def render(run: Run, gallery: Gallery, explanations: list[Picture] | None) -> st
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "percent": percent, "data_uri": data_uri, "setting": setting}
-    drawn = Drawn(gallery, explanations, run_scores(run))
-    rendered = []
-    for section in SECTIONS:
-        content = section.content(run, drawn)
-        if content is not None:
-            template = environment.get_template(f"sections/{section_id(section)}.jinja")
-            html = template.render(run=run, params=run.params, **content)
-            rendered.append(Rendered(section_id(section), section.TITLE, html))
-    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return environment.get_template("page.jinja").render(params=run.params, css=css, sections=rendered)
+    return environment
+
+
+def style_sheet() -> str:
+    """The pages' CSS."""
+    return Path(__file__).with_name("report.css").read_text(encoding="utf-8")
 
 
 def section_id(section: Section) -> str:
