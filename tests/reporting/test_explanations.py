@@ -1,4 +1,4 @@
-"""The second paper's explanations in the report: which maps and graphs are shown, and what is said of them."""
+"""Explanations in the report: which maps and graphs are shown, and what is said of them."""
 
 from __future__ import annotations
 
@@ -58,6 +58,19 @@ def test_the_page_has_the_second_papers_numbers_and_pictures(project: Callable[.
     assert section.count("data:image/png;base64,") == 4
     names = sorted(path.stem for path in (folder / "plots/figures").glob("explanation_*"))
     assert names == [f"explanation_{i:02d}_{kind}" for i in (0, 1) for kind in ("graphs", "maps")]
+
+
+def test_a_head_without_graphs_shows_its_maps_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = {key: value for key, value in explanations(14).items() if "adjacency" not in key}
+    write(tmp_path, arrays)
+    pictures = read_explanations([f"L{i}" for i in range(14)])
+    assert pictures is not None
+    assert [picture.name for picture in pictures] == ["explanation_00_maps", "explanation_01_maps"]
+    arrays["adjacency_main"] = explanations(14)["adjacency_main"]
+    write(tmp_path, arrays)
+    with pytest.raises(UserError, match=r"explanations/fold_0.npz is damaged \(.*adjacency_auxiliary"):
+        read_explanations([f"L{i}" for i in range(14)])
 
 
 def test_other_heads_have_none(project: Callable[..., Path]) -> None:

@@ -8,6 +8,8 @@ import pytest
 from couplet.project.errors import UserError
 from couplet.settings.params import Params, all_keys, flatten, load_params, parse_params
 from couplet.settings.presets import differences_from_preset, load_preset, params_yaml
+from couplet.settings.schema.messages import one_of
+from couplet.settings.schema.plugins import LOSSES
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -66,7 +68,10 @@ def test_defaults_are_the_papers_values() -> None:
         ({"optimizer__lr": float("nan")}, "optimizer.lr = nan is not allowed: it should be a finite number"),
         ({"schedule__epochs": 2.5}, "schedule.epochs = 2.5 is not allowed: it should be a whole number"),
         ({"train__batch_size": True}, "train.batch_size = True is not allowed: it should be a whole number"),
-        ({"loss__name": "focal"}, "loss.name = 'focal' is not allowed: it should be 'asl' or 'bce'"),
+        (
+            {"loss__name": "hinge"},
+            f"loss.name = 'hinge' is not allowed: it should be {one_of(LOSSES.names())}",
+        ),
         (
             {"data__source": "nihh"},
             "data.source = 'nihh' is not allowed: it should be 'phantom', 'grand_xray_slam'",

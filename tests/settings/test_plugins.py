@@ -15,7 +15,9 @@ from couplet.settings.heads import db_dgcn, linear
 from couplet.settings.losses import asl, bce
 from couplet.settings.params import Params, load_params, parse_params
 from couplet.settings.presets import params_yaml
+from couplet.settings.schema.messages import one_of
 from couplet.settings.schema.plugins import HEADS, LOSSES
+from tests.support.projects import ROOT
 
 GRAPH_DEFAULTS = {
     "dim": 1024,
@@ -42,19 +44,22 @@ def refused(**sections: dict[str, Any]) -> str:
 
 
 def test_names_are_those_of_the_files() -> None:
-    assert HEADS.names() == ["db_dgcn", "gmp", "linear"]
-    assert LOSSES.names() == ["asl", "bce"]
+    for kind, folder in ((HEADS, "heads"), (LOSSES, "losses")):
+        files = sorted(path.stem for path in (ROOT / "src/couplet/settings" / folder).glob("[a-z]*.py"))
+        assert kind.names() == files
+    assert {"db_dgcn", "gmp", "linear"} <= set(HEADS.names()) and {"asl", "bce"} <= set(LOSSES.names())
     assert HEADS.settings("db_dgcn") is db_dgcn.Settings and LOSSES.settings("bce") is bce.Settings
 
 
 def test_a_new_file_is_a_new_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = HEADS.names()
     (tmp_path / "mine.py").write_text(
         "from couplet.settings.schema.section import Section\nclass Settings(Section):\n    width: int = 3\n"
     )
     monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(tmp_path)])
-    assert HEADS.names() == ["db_dgcn", "gmp", "linear", "mine"]
+    assert HEADS.names() == sorted([*found, "mine"])
     assert params(model={"head": "mine"}).model.head_args == {"width": 3}
-    assert "it should be 'db_dgcn', 'gmp', 'linear' or 'mine'" in refused(model={"head": "min"})
+    assert f"it should be {one_of(HEADS.names())}" in refused(model={"head": "min"})
 
 
 def test_settings_are_complete_and_typed() -> None:
@@ -104,10 +109,10 @@ def test_settings_are_complete_and_typed() -> None:
         ({"loss": {"args": {1: 3}}}, "the key loss.args.1 is not allowed: a key should be text"),
         (
             {"model": {"head": "x", "head_args": {"beta": 0.5}}},
-            "model.head = 'x' is not allowed: it should be 'db_dgcn', 'gmp' or 'linear'",
+            f"model.head = 'x' is not allowed: it should be {one_of(HEADS.names())}",
         ),
-        ({"model": {"head": 3}}, "model.head = 3 is not allowed: it should be 'db_dgcn', 'gmp' or 'linear'"),
-        ({"loss": {"name": []}}, "loss.name = [] is not allowed: it should be 'asl' or 'bce'"),
+        ({"model": {"head": 3}}, f"model.head = 3 is not allowed: it should be {one_of(HEADS.names())}"),
+        ({"loss": {"name": []}}, f"loss.name = [] is not allowed: it should be {one_of(LOSSES.names())}"),
     ],
 )
 def test_anything_else_is_one_line_with_the_key_and_the_remedy(

@@ -58,7 +58,11 @@ class Head(nn.Module):
         return {}
 
     def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits (B, L) and what the head looked at: arrays by name. Only where `explains` is true."""
+        """Logits (B, L) and what the head looked at, by name. Only where `explains` is true.
+
+        `maps` (B, L, H, W) says where each label was seen; `maps_mean` of the head's settings says in the report what
+        its values are. Label graphs are the second paper's.
+        """
         raise NotImplementedError
 
 

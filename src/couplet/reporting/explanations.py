@@ -1,4 +1,4 @@
-"""The second paper's explanations: class activation maps and label graphs of a few images, if there are any."""
+"""What a head looked at in a few images: a map per label, and the second paper's label graphs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from couplet.reporting import matrices, pictures, style
 from couplet.reporting.picture import Picture
 
 SHOWN_FOLD = 0  # one fold's model is enough to see what a head looks at
-ARRAYS = ("image", "probabilities", "truth", "maps", "adjacency_main", "adjacency_auxiliary")
+ARRAYS = ("image", "probabilities", "truth", "maps")
+GRAPHS = ("adjacency_main", "adjacency_auxiliary", "static_adjacency")
 SHOWN = 12  # images
 MAPS = 3  # of an image's most probable labels
 SIDE = 254  # of an image, in pixels: it and its maps fill the page's column
@@ -22,12 +23,12 @@ SOURCES = 3  # named in the caption of the graphs
 
 
 def read_explanations(labels: list[str], project: Project = HERE) -> list[Picture] | None:
-    """Two pictures per explained image: its maps, and its dynamic graphs beside the static one.
+    """Of each explained image its maps, and of model.head: db_dgcn its dynamic graphs beside the static one.
 
-    Returns None if there is none (only model.head: db_dgcn explains itself).
+    Returns None if there is none: not every head can say what it looked at.
 
     The file's arrays, n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), truth (n, L),
-    maps (n, L, h, w), adjacency_main and adjacency_auxiliary (n, L, L), static_adjacency (L, L).
+    maps (n, L, h, w); with graphs adjacency_main and adjacency_auxiliary (n, L, L), static_adjacency (L, L).
 
     Raises:
         UserError: the file is damaged or made for other labels.
@@ -39,15 +40,17 @@ def read_explanations(labels: list[str], project: Project = HERE) -> list[Pictur
         with np.load(path, allow_pickle=False) as file:
             if not file.files:
                 return None
-            arrays = {name: file[name] for name in (*ARRAYS, "static_adjacency")}
+            graphs = GRAPHS if set(GRAPHS) & set(file.files) else ()
+            arrays = {name: file[name] for name in (*ARRAYS, *graphs)}
         n_labels = arrays["probabilities"].shape[1]
     except (zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it with `dvc checkout`") from None
     if n_labels != len(labels):
         raise UserError(f"{path} has {n_labels} labels, {project.labels} has {len(labels)}: run `dvc repro`")
     shown = range(min(len(arrays["image"]), SHOWN))
+    drawn = (_maps, _graphs) if graphs else (_maps,)
     with style.house_style():
-        return [picture for i in shown for picture in (_maps(arrays, i, labels), _graphs(arrays, i, labels))]
+        return [draw(arrays, i, labels) for i in shown for draw in drawn]
 
 
 def _maps(arrays: dict[str, np.ndarray], i: int, labels: list[str]) -> Picture:

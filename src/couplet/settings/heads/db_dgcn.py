@@ -45,6 +45,10 @@ class Settings(Section):
         True, description="whether the static graph is trained", json_schema_extra=PAPER_2
     )
 
+    def maps_mean(self) -> str:
+        """What the maps of `explain` are, for the report."""
+        return f"The attention module scores a label by this map before the sigmoid ({self.pool} over positions)."
+
     def idle(self) -> list[Idle]:
         """Settings of a branch, or of a score, whose weight is 0."""
         own = "model.head_args."
