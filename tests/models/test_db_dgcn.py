@@ -12,9 +12,9 @@ from couplet.models.heads.db_dgcn import (
     DualBranchDynamicGCN,
     DynamicGraph,
     SemanticAttention,
-    cooccurrence_adjacency,
     pool_positions,
 )
+from couplet.models.label_graph import cooccurrence_adjacency
 
 Weights = dict[str, np.ndarray]
 

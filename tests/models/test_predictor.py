@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.models.heads.db_dgcn import cooccurrence_adjacency
+from couplet.models.label_graph import cooccurrence_adjacency
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, save_predictor
 from couplet.project.errors import UserError
 from couplet.project.files import write_json
