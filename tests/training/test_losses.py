@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from couplet.settings.params import LossParams
+from couplet.settings.schema.plugins import LOSSES
 from couplet.training.loss import build_loss, smooth_labels
 from couplet.training.losses.asl import AsymmetricLoss
 from couplet.training.losses.bce import WeightedBCE, positive_weights
@@ -232,3 +233,46 @@ def test_build_loss_reads_the_settings():
     expected = functional.binary_cross_entropy_with_logits(logits, targets)
     torch.testing.assert_close(plain(logits, targets), expected)
     assert plain.to("cpu") is plain
+
+
+# --- the start of a bias --------------------------------------------------------------------------------------
+
+
+def test_the_best_constant_of_binary_cross_entropy_is_the_log_odds_of_the_prevalence():
+    truth = np.zeros((1000, 4))
+    truth[:20, 0], truth[:300, 1], truth[:, 3] = 1, 1, np.nan
+    truth[500:, 1] = np.nan
+    start = WeightedBCE(None).uninformed_logits(truth)
+    expected = [math.log(0.02 / 0.98), math.log(0.6 / 0.4), math.log(0.0005 / 0.9995), 0]
+    assert start.dtype == torch.float32
+    np.testing.assert_allclose(start.numpy(), expected, rtol=1e-6, atol=1e-12)
+    weighted = WeightedBCE(positive_weights(truth)).uninformed_logits(truth)
+    assert weighted[0].item() == pytest.approx(math.log(10 * 0.02 / 0.98))
+    smoothed = WeightedBCE(None, smoothing=0.1).uninformed_logits(truth)
+    assert smoothed[0].item() == pytest.approx(math.log(0.068 / 0.932))
+
+
+@pytest.mark.parametrize("settings", [PAPER, {"gamma_pos": 1.0, "gamma_neg": 2.0, "clip": 0.0}])
+def test_no_other_constant_of_asl_costs_less(settings):
+    truth = np.zeros((1000, 3))
+    truth[:20, 0], truth[:100, 1], truth[:700, 2] = 1, 1, 1
+    loss = AsymmetricLoss(**settings, reduction="sum")
+    start = loss.uninformed_logits(truth)
+    if settings is PAPER:
+        assert start[0].item() == pytest.approx(-0.58, abs=0.005)
+    grid = torch.linspace(-8, 4, 2401)
+    for label in range(3):
+        costs = [
+            sum(reference_cell(float(z), y, **settings)[0] * n for y, n in ((1, ones), (0, 1000 - ones)))
+            for ones in [int(truth[:, label].sum())]
+            for z in grid
+        ]
+        assert grid[int(np.argmin(costs))].item() == pytest.approx(start[label].item(), abs=0.0051)
+
+
+def test_every_loss_has_a_finite_start():
+    truth = (np.random.default_rng(0).random((50, 5)) < 0.2).astype(float)
+    truth[:, 4] = 1
+    for name in LOSSES.names():
+        start = build_loss(LossParams(name=name, args={}), truth).uninformed_logits(truth)
+        assert start.shape == (5,) and bool(start.isfinite().all())

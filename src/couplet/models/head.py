@@ -53,6 +53,12 @@ class Head(nn.Module):
         """Whether a head that is to be trained starts from the training fold's labels."""
         return False
 
+    def start_without_information(self, logits: Tensor) -> None:
+        """Told once, before training, the logits (L,) that cost the least if images say nothing: a bias's best start.
+
+        The papers' own heads keep the bias that they drew.
+        """
+
     def loss_terms(self) -> dict[str, Tensor]:
         """Further terms of the loss (scalars) by name, after a forward pass."""
         return {}

@@ -34,6 +34,7 @@ from couplet.running.provenance import Provenance, stage_provenance
 from couplet.running.workspace import workspace
 from couplet.settings.params import load_params
 from couplet.training.loop import Trainer
+from couplet.training.loss import build_loss
 from couplet.training.phases import train_in_phases
 from couplet.training.state import FoldData
 
@@ -57,6 +58,9 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         data.train_truth,
         weights_folder=project.weights,
         repeat=params.train.repeat,
+    )
+    predictor.head.start_without_information(
+        build_loss(params.loss, data.train_truth).uninformed_logits(data.train_truth)
     )
     refuse_other_weights(params.model, predictor.backbone.weights, project)
     provenance = stage_provenance("train_fold", params, trained_on(project), project)

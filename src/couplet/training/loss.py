@@ -68,6 +68,30 @@ class MultiLabelLoss(nn.Module):
         """Loss of every cell (B, L), of targets without NaN."""
         raise NotImplementedError
 
+    def uninformed_logits(self, train_truth: np.ndarray) -> Tensor:
+        """The logits (L,) that cost the least if images say nothing: a label's best constant, where a bias may start.
+
+        Of binary cross-entropy the log odds of the prevalence; of ASL (0, 4, 0.05) at 2 % -0.58 and not -3.89. Found
+        by halving [-30, 30] at the sign of the slope, since a loss is linear in its targets and has one minimum.
+
+        Args:
+            train_truth: (N, L) of 0, 1 or NaN. A label that is nowhere, or everywhere, counts as half an image's.
+
+        Returns:
+            Float32 (L,), on the CPU; 0 for a label without a known cell.
+        """
+        known = (~np.isnan(train_truth)).sum(axis=0)
+        n = np.maximum(known, 1)
+        share = np.clip(np.nansum(train_truth, axis=0) / n, 0.5 / n, 1 - 0.5 / n)
+        targets = smooth_labels(torch.tensor(share[None], dtype=torch.float64), self.smoothing)
+        low, high = torch.full_like(targets, -30), torch.full_like(targets, 30)
+        for _ in range(60):
+            middle = ((low + high) / 2).requires_grad_()
+            (slope,) = torch.autograd.grad(self.cells(middle, targets).sum(), middle)
+            middle = middle.detach()
+            low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
+        return torch.where(torch.tensor(known > 0), high[0], 0).float()
+
 
 def smooth_labels(targets: Tensor, eps: float) -> Tensor:
     """y (1 - eps) + eps / 2.
