@@ -13,6 +13,8 @@ from couplet.project.errors import UserError
 from couplet.project.files import write_json
 from couplet.results.model_record import write_model_record
 from couplet.settings.params import Params
+from couplet.settings.schema.plugins import HEADS
+from tests.support.heads import SMALL_HEADS
 from tests.support.records import model_record
 
 THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}
@@ -23,7 +25,8 @@ def settings(refiner: bool = True, **model) -> Params:
     content = Params().as_dict()
     content["model"] |= {"pretrained": False, "backbone_args": THIN} | model
     if "head_args" in model:
-        content["model"]["head_args"] = model["head_args"] if model.get("head") == "db_dgcn" else {}
+        own = model.get("head") not in (None, "linear", "gmp")
+        content["model"]["head_args"] = model["head_args"] if own else {}
     content["refiner"]["enabled"] = refiner
     content["image"] |= {"size": 64, "store_size": 72}
     return Params.model_validate(content)
@@ -54,11 +57,11 @@ def trained(predictor: Predictor) -> Predictor:
 # --- the start ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])
+@pytest.mark.parametrize("head", HEADS.names())
 def test_the_ablation_starts_from_the_same_backbone_and_head(head):
-    start = np.eye(4)
-    full = build_predictor(settings(head=head), LABELS, (42, 0), start)
-    ablation = build_predictor(settings(refiner=False, head=head), LABELS, (42, 0), start)
+    start, model = np.eye(4), {"head": head, "head_args": SMALL_HEADS.get(head, {})}
+    full = build_predictor(settings(**model), LABELS, (42, 0), start)
+    ablation = build_predictor(settings(refiner=False, **model), LABELS, (42, 0), start)
     assert ablation.refiner is None and full.refiner is not None
     assert same(state_of(full, without="refiner"), state_of(ablation))
     images = torch.randn(2, 3, 64, 64)
@@ -175,6 +178,20 @@ def test_a_loaded_predictor_predicts_the_same(tmp_path, head, refiner, share):
     assert same(state_of(loaded), state_of(predictor))
     # Another memory layout rounds differently, no more.
     torch.testing.assert_close(loaded(images), predictor.eval()(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("refiner", [True, False])
+@pytest.mark.parametrize("head", HEADS.names())
+def test_with_every_head_a_loaded_predictor_predicts_the_same_in_the_same_memory_layout(
+    tmp_path, head, refiner
+):
+    params = settings(refiner, head=head, head_args=SMALL_HEADS.get(head, {}))
+    predictor = trained(build_predictor(params, LABELS, 42, np.eye(4))).to(memory_format=torch.channels_last)
+    save_fold(tmp_path, params, predictor)
+    loaded = load_predictor(tmp_path, LABELS).to(memory_format=torch.channels_last)
+    assert same(state_of(loaded), state_of(predictor))
+    images = torch.randn(3, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(loaded(images), predictor.eval()(images), rtol=1e-5, atol=1e-5)
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path):

@@ -17,11 +17,13 @@ from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json
 from couplet.settings.params import Params, parse_params
+from couplet.settings.schema.plugins import HEADS
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
+from tests.support.heads import SMALL_HEADS
 
 LABELS = ["Edema", "Nodule", "Effusion"]
 N_TRAIN, N_VAL, SIZE = 26, 12, 32
@@ -181,6 +183,35 @@ def test_a_resumed_run_equals_a_straight_one(
     data: FoldData, tmp_path: Path, head: str, optimizer: str, killed_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = settings(model__head=head, optimizer__name=optimizer, train__checkpoint_minutes=1e-9)
+    killed_and_resumed(data, tmp_path, params, killed_at, monkeypatch)
+
+
+@pytest.mark.parametrize("refiner", [True, False])
+@pytest.mark.parametrize("head", [name for name in HEADS.names() if name not in ("linear", "db_dgcn")])
+def test_with_every_head_the_resumed_run_ends_with_the_same_bytes(
+    data: FoldData, tmp_path: Path, head: str, refiner: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map of 2 x 2 positions, two epochs, killed in the second; every parameter that is trained has moved."""
+    params = settings(
+        model__head=head,
+        model__head_args=SMALL_HEADS.get(head, {}),
+        model__backbone_args={"channels": [8, 8, 16, 16], "output_stride": 16},
+        refiner__enabled=refiner,
+        schedule__epochs=2,
+        train__checkpoint_minutes=1e-9,
+    )
+    start = dict(trainer(data, params).predictor.head.named_parameters())
+    run = killed_and_resumed(data, tmp_path, params, 4, monkeypatch)
+    assert run.progress.skipped == 0 and all(bool(value.isfinite().all()) for value in final(run).values())
+    trained = run.predictor.head.named_parameters()
+    still = [name for name, parameter in trained if torch.equal(parameter, start[name])]
+    assert still == []
+
+
+def killed_and_resumed(
+    data: FoldData, tmp_path: Path, params: Params, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> Trainer:
+    """Train straight, and killed before batch `killed_at` and resumed: the same history and bytes. The straight one."""
     straight = trainer(data, params)
     straight.run(tmp_path / "straight")
 
@@ -205,6 +236,7 @@ def test_a_resumed_run_equals_a_straight_one(
     ours, theirs = final(resumed), final(straight)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    return straight
 
 
 def test_the_second_papers_steps_fall_at_the_start_of_their_epochs_in_both_groups(
