@@ -263,6 +263,29 @@ def test_the_second_papers_steps_fall_at_the_start_of_their_epochs_in_both_group
     assert [row["lr"] for row in run.progress.history] == pytest.approx(expected[::per_epoch])
 
 
+def test_a_head_sees_the_labels_of_its_batch_before_it_and_says_which_are_scored(
+    data: FoldData, tmp_path: Path
+) -> None:
+    run, events = trainer(data, settings(ema__enabled=False)), []
+    head, loss = run.predictor.head, run.step.loss
+
+    def shown(truth: torch.Tensor) -> torch.Tensor:
+        events.append(("shown", truth))
+        return truth.masked_fill(torch.ones_like(truth).bool().triu(), float("nan"))
+
+    head.shown = shown  # type: ignore[method-assign]
+    head.register_forward_pre_hook(lambda *_: events.append(("forward", None)))
+    run.step.loss = lambda z, y: (events.append(("loss", y)), loss(z, y))[1]  # type: ignore[assignment]
+    batch = run.batch(torch.from_numpy(data.store.read(np.arange(8))), np.arange(8))
+    run.step(batch)
+    assert [name for name, _ in events] == ["shown", "forward", "loss"]
+    assert torch.equal(events[0][1].nan_to_num(7), batch.truth.nan_to_num(7))
+    scored = events[2][1]
+    assert torch.equal(scored.nan_to_num(7), shown(batch.truth).nan_to_num(7)) and bool(
+        scored[0].isnan().all()
+    )
+
+
 PARTS = {"attention.class_maps.weight", "static_adjacency", "main.update.weight", "auxiliary.update.weight"}
 
 

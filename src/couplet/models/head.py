@@ -59,6 +59,14 @@ class Head(nn.Module):
         The papers' own heads keep the bias that they drew.
         """
 
+    def shown(self, truth: Tensor) -> Tensor:
+        """Told the labels (B, L) of a training step before its forward pass; gives back those that the loss scores.
+
+        Most heads do not look, and all known cells are scored. What a head reads it must not be scored for: NaN there.
+        Draws come from torch's global generator, which is seeded for each step.
+        """
+        return truth
+
     def loss_terms(self) -> dict[str, Tensor]:
         """Further terms of the loss (scalars) by name, after a forward pass."""
         return {}

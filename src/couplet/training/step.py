@@ -6,7 +6,7 @@ The host never waits for the device: whether a batch was finite is read one step
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,6 +86,7 @@ class Step:
         """Forward, backward, and an update that does nothing if something is not finite."""
         self.buffers.save()
         torch.manual_seed(batch.seed)
+        batch = replace(batch, truth=self.predictor.head.shown(batch.truth))
         self.optimizer.zero_grad(set_to_none=True)
 
         with autocast(self.device, self.precision):
