@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 SMALL_HEADS: dict[str, dict[str, Any]] = {
+    "ctran": {"layers": 1},
     "db_dgcn": {"dim": 16, "normalize": True},
     "ml_decoder": {"dim": 16, "heads": 2, "ff": 16},
     "ml_gcn": {"hidden": 16},
