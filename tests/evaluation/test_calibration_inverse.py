@@ -157,3 +157,70 @@ def test_a_loss_without_an_inverse_of_its_own_counts_as_proper(
     posterior = posterior_of(LossParams.model_validate(section))
     assert posterior(np.array([0.3]), 0.1).tolist() == [0.3]
     assert prior_of(posterior, 0.1).rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
+
+
+# --- the same of logits, while training ---------------------------------------------------------------------------
+
+LINKED = [(0, 4, 0.05), (1, 4, 0.05), (0, 2, 0), (2, 2, 0.1), (0, 0, 0), (0.5, 1, 0.2), (4, 4, 0.05)]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("settings", LINKED)
+def test_the_probability_of_a_logit_is_the_posterior_of_its_output(
+    settings: tuple[float, float, float], smoothing: float
+) -> None:
+    import torch
+
+    from couplet.training.loss import build_loss
+
+    section = asl(*settings, smoothing)
+    loss = build_loss(section, np.zeros((1, 1)))
+    z = np.linspace(logit(settings[2] + 0.0101), 6, 500)
+    found = loss.probability(torch.tensor(z, dtype=torch.float64)).numpy()
+    np.testing.assert_allclose(found, posterior_of(section)(expit(z), 0.1), rtol=1e-6, atol=1e-9)
+    if not smoothing:  # below, log odds are a straight line with the slope that they have there
+        start = logit(settings[2] + 0.01)
+        below = loss.log_odds(torch.tensor(start + np.array([-2, -1, 0, 1e-6]))).numpy()
+        assert below[1] - below[0] == pytest.approx(below[2] - below[1], rel=1e-9)
+        assert below[2] - below[1] == pytest.approx((below[3] - below[2]) / 1e-6, rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", LINKED)
+def test_the_probability_of_a_logit_rises_in_float32(settings: tuple[float, float, float]) -> None:
+    import torch
+
+    from couplet.training.loss import build_loss
+
+    loss = build_loss(asl(*settings), np.zeros((1, 1)))
+    z = torch.linspace(-50, 50, 10_001, requires_grad=True)
+    found = loss.log_odds(z)
+    slope = torch.autograd.grad(found.sum(), z)[0]
+    # Where it levels off, the last digit of a float32 may go either way.
+    assert (found.diff() >= -3e-7).all() and (loss.probability(z).diff() >= -1e-7).all()
+    assert torch.isfinite(found).all() and torch.isfinite(slope).all() and (slope >= 0).all()
+    assert (found[z < 5].diff() > 0).all()
+    assert torch.isfinite(loss.log_odds(torch.tensor([-1e4, -200.0, 200.0, 1e4]))).all()
+
+
+def test_what_logits_mean_by_hand() -> None:
+    import torch
+
+    from couplet.training.loss import build_loss
+    from couplet.training.losses.asl import AsymmetricLoss
+
+    asl_loss = build_loss(LossParams(), np.zeros((1, 1)))
+    z = torch.tensor(logit([0.359, 0.4775, 0.6837]), dtype=torch.float64)
+    np.testing.assert_allclose(asl_loss.probability(z), [0.02, 0.1, 0.5], atol=2e-4)
+    grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64, requires_grad=True)
+    slope = torch.autograd.grad(asl_loss.probability(grid).sum(), grid)[0]
+    assert slope.max() == pytest.approx(0.540, abs=5e-4)
+    plain = build_loss(asl(0, 0, 0), np.zeros((1, 1)))
+    torch.testing.assert_close(plain.probability(grid), torch.sigmoid(grid))
+    weighted = build_loss(LossParams(name="bce"), np.repeat([1.0, 0.0], [1, 3])[:, None])
+    torch.testing.assert_close(weighted.probability(torch.zeros(1, 1)), torch.tensor([[0.25]]))
+    # Without the gradient of the focus odds are u^4 / (1 - u) over 1 / p.
+    held = AsymmetricLoss(detach_focus=True).probability(torch.zeros(1, dtype=torch.float64))
+    odds = 0.45**4 / 0.55 / 2
+    assert float(held) == pytest.approx(odds / (1 + odds), rel=1e-9)
+    half = asl_loss.probability(torch.zeros(1, 1, dtype=torch.float16))
+    assert half.dtype == torch.float32 and float(half) == pytest.approx(0.127578, abs=1e-6)

@@ -64,6 +64,27 @@ class MultiLabelLoss(nn.Module):
                 return cells.sum() / known.sum().clamp(min=1)
             return cells.sum() / (len(logits) if self.reduction == "batchmean" else 1)
 
+    def probability(self, logits: Tensor) -> Tensor:
+        """The probability that a logit means under this loss: that for which its expected loss is the least.
+
+        Label smoothing is undone and the result cut to [0, 1]. Computed in float32 at least; it has a gradient.
+
+        Args:
+            logits: (B, L), any floating type.
+
+        See Also:
+            couplet.evaluation.calibration.inverse.posterior_of: the same of outputs, where calibration starts.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            link = torch.sigmoid(self.log_odds(logits))
+            eps = self.smoothing
+            return ((link - eps / 2) / (1 - eps)).clamp(0, 1) if eps else link
+
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """Log odds (B, L) of what logits mean, smoothing aside; of a proper loss the logits themselves."""
+        return logits
+
     def cells(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of every cell (B, L), of targets without NaN."""
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from couplet.training.loss import MultiLabelLoss, Reduction
+
+LEAST_EXCESS = 0.01  # above the clip: below it log odds fall without end, and too steeply to be followed
 
 
 class AsymmetricLoss(MultiLabelLoss):
@@ -59,6 +62,41 @@ class AsymmetricLoss(MultiLabelLoss):
     def cells(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of every cell (B, L)."""
         return targets * self._positive(logits) + (1 - targets) * self._negative(logits)
+
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """Where the expected loss has no slope: odds = G / H, as settings/losses/asl.py derives them.
+
+        Below an output of clip + 0.01 they go on linearly with the slope there: no logit is without a gradient.
+        """
+        start, slope = self._straight_line
+        return self._log_odds(logits.clamp(min=start)) + slope * (logits - start).clamp(max=0)
+
+    def _log_odds(self, z: Tensor) -> Tensor:
+        """log G(p - clip) - log H(p) for p = sigmoid(z) above the clip."""
+        log_p, log_q = functional.logsigmoid(z), functional.logsigmoid(-z)
+        p, q = torch.sigmoid(z), torch.sigmoid(-z)
+        excess = torch.where(z > 0, (1 - self.clip) - q, p - self.clip)
+        rest = q + self.clip  # 1 - s
+        log_rest = log_q
+        if self.clip:
+            log_rest = torch.where(z > 0, torch.log(rest), torch.log1p(-excess.clamp(max=0.75)))
+        own_focus = 0.0 if self.detach_focus else 1.0
+        # -log(1 - s) / s and -log(p) / (1 - p), which are 1 at the ends.
+        log_g = self.gamma_neg * torch.log(excess) - log_rest
+        log_g = log_g + torch.log1p(own_focus * self.gamma_neg * rest * -log_rest / excess)
+        log_h = self.gamma_pos * log_q - log_p
+        far = z > 20  # there the quotient is 1, and q may be too small a number to divide by
+        quotient = torch.where(far, 1.0, -log_p / torch.where(far, 1.0, q))
+        log_h = log_h + torch.log1p(own_focus * self.gamma_pos * p * quotient)
+        return log_g - log_h
+
+    @cached_property
+    def _straight_line(self) -> tuple[float, float]:
+        """The logit below which log odds are a straight line, and its slope."""
+        lowest = self.clip + min(LEAST_EXCESS, (1 - self.clip) / 2)
+        with torch.enable_grad():
+            z = torch.logit(torch.tensor(lowest, dtype=torch.float64)).requires_grad_()
+            return z.item(), torch.autograd.grad(self._log_odds(z), z)[0].item()
 
     def _positive(self, logits: Tensor) -> Tensor:
         focus = torch.exp(self.gamma_pos * functional.logsigmoid(-logits))

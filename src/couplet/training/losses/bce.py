@@ -44,6 +44,10 @@ class WeightedBCE(MultiLabelLoss):
             logits, targets, pos_weight=weight, reduction="none"
         )
 
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """z - log(weight): a weighted positive is believed in too early."""
+        return logits if self.pos_weight is None else logits - torch.log(self.pos_weight.to(logits.dtype))
+
 
 def positive_weights(truth: ArrayLike) -> Tensor:
     """Negatives per positive of each label of the training fold, clipped to [1, 10].
