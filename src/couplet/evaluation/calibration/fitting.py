@@ -109,9 +109,18 @@ def cross_fitting_parts(folds: np.ndarray, patient_ids: Sequence[Any] | np.ndarr
     """
     if len(np.unique(folds)) > 1:
         return np.asarray(folds)
+    return patient_parts(patient_ids, PARTS_OF_ONE_FOLD)
+
+
+def patient_parts(patient_ids: Sequence[Any] | np.ndarray, n_parts: int) -> np.ndarray:
+    """(n,) a part from 0 to n_parts - 1 for each image, by a hash of its patient.
+
+    >>> patient_parts(["7", "8", "9", "7"], 2).tolist()
+    [0, 0, 1, 0]
+    """
     ids, patient = np.unique(np.asarray(patient_ids).astype(str), return_inverse=True)
     hashes = [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") for name in ids.tolist()]
-    parts = np.array([number % PARTS_OF_ONE_FOLD for number in hashes], dtype=np.int64)
+    parts = np.array([number % n_parts for number in hashes], dtype=np.int64)
     return parts[patient]
 
 
