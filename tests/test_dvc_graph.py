@@ -154,15 +154,24 @@ def test_a_new_calibrator_or_decision_runs_no_network(graph: dict[str, Any]) -> 
     for section, stages in (
         ("calibration", ["ensemble_predict"]),
         ("decision", ["ensemble_predict"]),
+        ("refiner.strictness", ["ensemble_predict"]),
         ("report", ["split_mis"]),  # which refuses unknown groups; the folds stay the same bytes
     ):
         tracked = [
             name
             for name in STAGES
-            if any(key == section or key.startswith(f"{section}.") for key in map(str, graph[name]["params"]))
+            if any(
+                key == section or key.startswith(f"{section}.") or section.startswith(f"{key}.")
+                for key in map(str, graph[name]["params"])
+            )
         ]
         assert tracked == stages, section
-    outputs = {"data/predictions/ensemble", "metrics/ensemble.json", "metrics/calibration.json"}
+    outputs = {
+        "data/predictions/ensemble",
+        "metrics/ensemble.json",
+        "metrics/calibration.json",
+        "metrics/couplings.json",
+    }
     for name in STAGES[: STAGES.index("ensemble_predict")]:
         assert not outputs & set(graph[name]["deps"]), name
 
@@ -195,6 +204,7 @@ def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
         HERE.ensemble.as_posix(),
         HERE.ensemble_metrics.as_posix(),
         HERE.calibration_metrics.as_posix(),
+        HERE.couplings_metrics.as_posix(),
         HERE.reliability_plot.as_posix(),
         HERE.thresholds_plot.as_posix(),
         HERE.sets_plot.as_posix(),

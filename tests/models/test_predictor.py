@@ -68,6 +68,16 @@ def test_the_ablation_starts_from_the_same_backbone_and_head(head):
     assert torch.equal(full.eval()(images), ablation.eval()(images))  # A = 0
 
 
+def test_couplings_that_are_fitted_afterwards_are_no_part_of_the_network():
+    """It is built as the ablation is, and the strictness of the fit is nothing to it."""
+    afterwards = settings()
+    content = afterwards.as_dict()
+    content["refiner"] |= {"fit": "out_of_fold", "strictness": 0.5}
+    network = build_predictor(Params.model_validate(content), LABELS, (42, 0))
+    ablation = build_predictor(settings(refiner=False), LABELS, (42, 0))
+    assert network.refiner is None and same(state_of(network), state_of(ablation))
+
+
 def test_the_start_depends_on_seed_and_fold_alone():
     torch.manual_seed(1)
     first = build_predictor(settings(), LABELS, (42, 0))

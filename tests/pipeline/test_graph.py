@@ -66,6 +66,8 @@ def test_every_contract_file_is_there_and_fits(finished: Project) -> None:
     ]
     assert {row[label] for row in decided for label in labels} <= {"0", "1", "2", "3"}
     assert list(finished.json("metrics/calibration.json")) == ["oof", "test"]
+    couplings = finished.json("metrics/couplings.json")
+    assert couplings["fit"] == "joint" and couplings["oof"]["auc_gain"] is None
     assert list(ensemble["oof"])[:3] == ["auc_macro", "auc_macro_low", "auc_macro_high"]
     assert ensemble["oof"]["n_images"] == sum(row["fold"] != "test" for row in folds)
 

@@ -101,6 +101,8 @@ def test_the_records_settings_are_exactly_those_that_dvc_invalidates_a_fold_on(p
     section = {key for key in everything if key.startswith("train.")}
     assert section - wanted == {"train.checkpoint_minutes"}
     assert not any(key.startswith("inference.") for key in wanted)
+    # Couplings are fitted out of fold without training again.
+    assert {key for key in everything if key.startswith("refiner.")} - wanted == {"refiner.strictness"}
 
 
 def test_no_random_or_absolute_name_is_in_the_digests(project: Project) -> None:

@@ -94,6 +94,27 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             "refiner.alpha = 0.0: the couplings move no logit, as with refiner.enabled: false",
         ),
         (
+            {"refiner.fit": "out_of_fold", "refiner.alpha": 0.5},
+            "refiner.alpha = 0.5 is not read: refiner.fit is out_of_fold",
+        ),
+        (
+            {"refiner.fit": "out_of_fold", "refiner.lambda": 0.1},
+            "refiner.lambda = 0.1 is not read: refiner.fit is out_of_fold",
+        ),
+        (
+            {"refiner.fit": "out_of_fold", "refiner.alpha": 0.0},
+            "refiner.alpha = 0.0 is not read: refiner.fit is out_of_fold",
+        ),
+        ({"refiner.strictness": 1.0}, "refiner.strictness = 1.0 is not read: refiner.fit is joint"),
+        (
+            {"refiner.enabled": False, "refiner.fit": "out_of_fold"},
+            "refiner.fit = out_of_fold is not read: refiner.enabled is false",
+        ),
+        (
+            {"refiner.enabled": False, "refiner.strictness": 1.0},
+            "refiner.strictness = 1.0 is not read: refiner.enabled is false",
+        ),
+        (
             {"augment.crop": "multi_scale", "augment.scale_min": 0.5},
             "augment.scale_min = 0.5 is not read: augment.crop is multi_scale",
         ),
@@ -146,6 +167,8 @@ def test_several_are_said_section_by_section() -> None:
     [
         {},
         {"refiner.enabled": False},  # the ablation needs no other key
+        {"refiner.fit": "out_of_fold"},
+        {"refiner.fit": "out_of_fold", "refiner.strictness": 1.0},
         {"ema.enabled": False},
         {"calibration.method": "none"},
         {

@@ -102,6 +102,7 @@ FILES = {
     "data/predictions/ensemble/conformal.npz",
     "data/predictions/ensemble/suspicious.csv",
     "metrics/calibration.json",
+    "metrics/couplings.json",
     "metrics/ensemble.json",
     "plots/reliability.csv",
     "plots/risk_coverage.csv",

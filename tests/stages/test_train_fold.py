@@ -144,6 +144,7 @@ def test_a_store_that_is_not_the_one_of_its_list_is_refused(project: InProcessPr
         {"inference.batch_size": 5},  # 9 images to validate: a short last batch
         {"inference.batch_size": 7},
         {"train.checkpoint_minutes": 1e-6},  # after every batch
+        {"refiner.strictness": 0.5},  # of couplings that are fitted afterwards
     ],
     ids=str,
 )
@@ -158,6 +159,19 @@ def test_settings_that_change_no_model_are_not_part_of_it(
     outcome = project.run("train-fold", "0")
     assert outcome.code == 0 and GOING_ON not in outcome.out
     assert model(project) == before  # and it gives the same bytes
+
+
+def test_before_couplings_are_fitted_out_of_fold_the_ablation_is_trained(project: InProcessProject) -> None:
+    trained = {}
+    for name, changes in (
+        ("ablation", {"refiner.enabled": False}),
+        ("out of fold", {"refiner.enabled": True, "refiner.fit": "out_of_fold"}),
+    ):
+        project.set(changes)
+        assert project.run("train-fold", "0").code == 0
+        trained[name] = model(project)
+    names = ("predictor.safetensors", "history.csv", "couplings.csv")
+    assert all(trained["ablation"][file] == trained["out of fold"][file] for file in names)
 
 
 # --- pretrained weights -----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from scipy.special import expit
 from couplet.evaluation.calibration.inverse import output_of, posterior_of
 from couplet.project.files import write_csv, write_json
 from couplet.project.project import Project
+from couplet.results.couplings import write_couplings
 from couplet.results.folds import write_folds
 from couplet.results.manifest import read_manifest, write_manifest
 from couplet.results.predictions import write_predictions
@@ -93,6 +94,8 @@ def write_predicted(
     fold_of = np.where(is_test, "test", fold_of)
     for fold in folds:
         p = outputs(log_odds + noise * random.normal(size=log_odds.shape), params)
+        if params.refiner.trained:
+            write_couplings(project, fold, LABELS, np.full((3, 3), 1e-3 * (fold + 1)) * (1 - np.eye(3)))
         for rows, path in (
             (fold_of == str(fold), project.fold_predictions(fold)),
             (is_test, project.test_predictions(fold)),

@@ -129,6 +129,8 @@ def _read(project: Project, name: str, part: str, fetch: Callable[[Path], None])
             project.ensemble / "oof_calibrated.csv",
         )
         parts = [np.flatnonzero(fold_of == str(fold)) for fold in folds]
+        if params is not None and params.refiner.fitted_afterwards:
+            files, parts = [project.refined_oof], [np.sort(np.concatenate(parts))]
     for path in files:
         fetch(path)
     read = [

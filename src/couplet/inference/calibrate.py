@@ -8,6 +8,8 @@ See also: `couplet.evaluation.calibration`, `couplet.evaluation.decisions`, `cou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
@@ -21,7 +23,7 @@ from couplet.evaluation.calibration.fitting import (
     model_probabilities,
     sharpened,
 )
-from couplet.evaluation.calibration.inverse import LossPosterior, posterior_of
+from couplet.evaluation.calibration.inverse import LossPosterior, posterior_of, proper
 from couplet.evaluation.calibration.record import LabelCalibrator
 from couplet.evaluation.decisions import (
     RULES,
@@ -29,6 +31,7 @@ from couplet.evaluation.decisions import (
     Point,
     cross_fitted_thresholds,
     operating_points,
+    values,
 )
 from couplet.evaluation.refits import one_step_refit
 from couplet.evaluation.sets import conformal_record, prediction_sets
@@ -40,20 +43,33 @@ from couplet.results.predictions import as_read_back
 from couplet.settings.params import Params
 
 
-def calibrate(predicted: Predicted, params: Params) -> Calibrated:
+def calibrate(
+    predicted: Predicted, params: Params, without: Mapping[int, np.ndarray] | None = None
+) -> Calibrated:
     """Calibrate the probabilities and decide with them.
 
     Args:
         predicted: of the folds' models.
         params: the sections loss, calibration and decision are read.
+        without: of refined probabilities (`couplet.inference.couple`): of each part (n, L) in which no number depends
+            on that part's labels, for its calibrators and thresholds. None: outputs of the networks, of which the
+            rows of other parts know nothing of a part's labels.
     """
     labels, method = predicted.labels, params.calibration.method
-    posterior = posterior_of(params.loss)
+    posterior = posterior_of(params.loss) if without is None else proper
     truth, folds, patients = predicted.oof_truth, predicted.oof_folds, predicted.oof_patients
     oof = OutOfFold(truth, predicted.oof, patients)
 
     parts = oof_parts(predicted.manifest, predicted.fold_of, predicted.oof_rows)
-    of_part = cross_fitting_calibrators(oof, parts, labels, posterior, method)
+    if without is None:
+        of_part = cross_fitting_calibrators(oof, parts, labels, posterior, method)
+    else:
+        of_part = {
+            part: fit_calibrators(
+                OutOfFold(truth, table, patients).rows(parts != part), labels, posterior, method
+            )
+            for part, table in without.items()
+        }
     oof_q = np.full(predicted.oof.shape, np.nan)
     for part, fitted in of_part.items():
         own = parts == part
@@ -67,11 +83,26 @@ def calibrate(predicted: Predicted, params: Params) -> Calibrated:
     part_thresholds = {rule: np.full((int(parts.max()) + 1, len(labels)), np.nan) for rule in RULES}
     if len(of_part) > 1:
         models = {part: of_model(fitted, posterior) for part, fitted in of_part.items()}
-        thresholds = cross_fitted_thresholds(
-            truth, predicted.oof, oof_q, patients, parts, params.decision, models
-        )
-        for rule in RULES:
-            part_thresholds[rule][parts] = thresholds[rule]  # the same in all rows of a part
+        if without is None:
+            thresholds = cross_fitted_thresholds(
+                truth, predicted.oof, oof_q, patients, parts, params.decision, models
+            )
+            for rule in RULES:
+                part_thresholds[rule][parts] = thresholds[rule]  # the same in all rows of a part
+        else:
+            for part, table in without.items():
+                rest, to_part = parts != part, models[part]
+                found = operating_points(
+                    truth[rest],
+                    table[rest],
+                    to_part(table[rest]),
+                    patients[rest],
+                    parts[rest],
+                    params.decision,
+                    to_part,
+                )
+                for rule in RULES:
+                    part_thresholds[rule][part] = values(found[rule])
 
     category = set_categories(predicted.manifest, params.decision.within)
     conformal = conformal_record(truth, predicted.oof, patients, folds, category[predicted.oof_rows])
@@ -91,6 +122,7 @@ def calibrate(predicted: Predicted, params: Params) -> Calibrated:
         test_categories=test_categories,
         decisions=sets.decision,
         suspicious=suspicious_cells(predicted, oof_q),
+        refiner=params.refiner if without is not None else None,
     )
 
 

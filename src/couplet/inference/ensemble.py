@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from couplet.project.project import Project
+from couplet.results.couplings import read_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import read_manifest
 from couplet.results.predicted import Predicted
@@ -31,6 +32,17 @@ def read_predicted(project: Project, folds: list[int]) -> Predicted:
     ]
     mean = as_read_back(mean_over_folds(by_fold))
     return Predicted(manifest, fold_of, oof_rows, oof, test_rows, np.stack(by_fold), mean)
+
+
+def read_trained_couplings(project: Project, folds: list[int], labels: list[str]) -> np.ndarray | None:
+    """(K, L, L) A of each fold's model; None where networks were trained without a refiner.
+
+    Raises:
+        UserError: a file is missing or damaged, or has other labels.
+    """
+    matrices = [read_couplings(project, fold, labels) for fold in folds]
+    found = [matrix for matrix in matrices if matrix is not None]
+    return np.stack(found) if found else None
 
 
 def mean_over_folds(probabilities: list[np.ndarray]) -> np.ndarray:

@@ -153,7 +153,7 @@ def _described(model_dir: Path) -> tuple[list[str], ModelParams, RefinerParams, 
 
 
 def _build_refiner(refiner: RefinerParams, n_labels: int) -> LabelGraphRefiner | None:
-    return LabelGraphRefiner(n_labels, refiner.alpha, refiner.lambda_) if refiner.enabled else None
+    return LabelGraphRefiner(n_labels, refiner.alpha, refiner.lambda_) if refiner.trained else None
 
 
 def _few(labels: list[str]) -> str:

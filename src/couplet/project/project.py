@@ -116,6 +116,15 @@ class Project:
         return self.predictions / "ensemble"
 
     @property
+    def refined_oof(self) -> Path:
+        """Out-of-fold probabilities refined by couplings of the other folds; there with refiner.fit: out_of_fold."""
+        return self.ensemble / "oof_refined.csv"
+
+    def refined_test(self, fold: int | str) -> Path:
+        """Refined probabilities of the test part by one fold's model."""
+        return self.ensemble / f"test_refined_{fold}.csv"
+
+    @property
     def metrics(self) -> Path:
         """What `dvc metrics` shows."""
         return self.root / "metrics"
@@ -138,6 +147,11 @@ class Project:
     def calibration_metrics(self) -> Path:
         """How good the calibrated probabilities and the prediction sets are."""
         return self.metrics / "calibration.json"
+
+    @property
+    def couplings_metrics(self) -> Path:
+        """Whether the couplings do anything, and what they could do at most."""
+        return self.metrics / "couplings.json"
 
     @property
     def plots(self) -> Path:

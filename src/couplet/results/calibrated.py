@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from couplet.evaluation.calibration.fitting import cross_fitting_parts
-from couplet.evaluation.calibration.inverse import LossPosterior, posterior_of
+from couplet.evaluation.calibration.inverse import LossPosterior, posterior_of, proper
 from couplet.evaluation.calibration.record import LabelCalibrator
 from couplet.evaluation.decisions import RULES, Point, values
 from couplet.evaluation.sets import ConformalRecord
@@ -30,6 +30,7 @@ from couplet.settings.params import Params
 from couplet.settings.schema.calibration import CalibrationParams
 from couplet.settings.schema.decision import DecisionParams
 from couplet.settings.schema.loss import LossParams
+from couplet.settings.schema.refiner import RefinerParams
 
 ALL_IMAGES = "all images"  # the one category where sets are not made within views
 UNKNOWN = "unknown"  # the category of images whose view is not known, where others' is
@@ -54,6 +55,8 @@ class Calibrated:
         test_categories: (m,) the category of each test image (`set_categories`).
         decisions: (m, L) int8, 0 absent, 1 present, 2 both, 3 neither.
         suspicious: label, rank, image_id, given, q, evidence, other_in_study (`evaluation.suspicious`).
+        refiner: the settings of couplings that were fitted after training; what is calibrated is then refined
+            probabilities and no outputs. None without them.
     """
 
     loss: LossParams
@@ -69,11 +72,12 @@ class Calibrated:
     test_categories: np.ndarray
     decisions: np.ndarray
     suspicious: pd.DataFrame
+    refiner: RefinerParams | None = None
 
     @cached_property
     def posterior(self) -> LossPosterior:
         """The inverse of the loss, which the calibrators of the method `inverse` need."""
-        return posterior_of(self.loss)
+        return posterior_of(self.loss) if self.refiner is None else proper
 
     @property
     def categories(self) -> list[str]:
@@ -154,9 +158,14 @@ def _record(calibrated: Calibrated) -> dict[str, Any]:
         "loss": calibrated.loss.model_dump(by_alias=True),
         "calibration": calibrated.calibration.model_dump(by_alias=True),
         "decision": calibrated.decision.model_dump(by_alias=True),
+        **({"refiner": _fitted_with(calibrated.refiner)} if calibrated.refiner else {}),
         "kappa_is_of": KAPPA_IS_OF,
         "labels": entries,
     }
+
+
+def _fitted_with(refiner: RefinerParams) -> dict[str, Any]:
+    return {"fit": refiner.fit, "strictness": refiner.strictness}
 
 
 def _null(value: float) -> float | None:
@@ -184,6 +193,12 @@ def read_calibrated(
     path = project.ensemble / "calibration.json"
     content = read_record(path, loss=dict, calibration=dict, decision=dict, labels=list)
     _refuse_other_settings(content, params, project)
+    refiner = params.refiner if params.refiner.fitted_afterwards else None
+    if content.get("refiner") != (_fitted_with(refiner) if refiner else None):
+        raise UserError(
+            f"{project.params}: {project.ensemble} was made with another section refiner: run `dvc repro`, or restore "
+            "params.yaml"
+        )
     try:
         loss = LossParams.model_validate(content["loss"])
         calibration = CalibrationParams.model_validate(content["calibration"])
@@ -214,6 +229,7 @@ def read_calibrated(
         suspicious=read_table(
             project.ensemble / "suspicious.csv", ("label", "image_id"), required=SUSPICIOUS
         ),
+        refiner=refiner,
     )
 
 

@@ -15,8 +15,12 @@ from couplet.settings.params import Params
 
 NAME = "config.json"
 # By section: settings that a trained fold does not follow from itself. How images are stored is part of the data
-# (labels.json), and how often a checkpoint is written changes no result.
-NOT_TRAINED_WITH = {"image": ("store_size", "channels", "codec"), "train": ("checkpoint_minutes",)}
+# (labels.json), how often a checkpoint is written changes no result, and couplings are fitted after training.
+NOT_TRAINED_WITH = {
+    "image": ("store_size", "channels", "codec"),
+    "refiner": ("strictness",),
+    "train": ("checkpoint_minutes",),
+}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,18 @@ CalibrationScores = dict[str, float | int | None]
 _SCORES: dict[str, type] = {"auc_macro": object, "top3": dict, "n_images": int, "labels_skipped": list}
 _INTERVAL: dict[str, type] = {"auc_macro_low": object, "auc_macro_high": object}
 _CALIBRATION = ("log_loss", "log_loss_raw", "brier", "calibration_error", "labels_miscalibrated")
+_COUPLINGS: dict[str, type] = {
+    "fit": str,
+    "verdict": str,
+    "oof": dict,
+    "permutation_p": object,
+    "revealed": dict,
+    "agreement": dict,
+    "asymmetry": object,
+    "largest": object,
+    "zeros": object,
+    "spectral_radius": object,
+}
 _SETS = ("coverage_present", "coverage_absent", "singletons")
 
 
@@ -91,6 +103,20 @@ def read_ensemble_scores(project: Project) -> dict[str, Scores]:
             if not known or part not in ("oof", "test") or not isinstance(scores.get(key), kind):
                 raise UserError(f"{project.ensemble_metrics}: {part}.{key} is missing or not ours: {RESTORE}")
     return content
+
+
+def write_coupling_scores(project: Project, scores: dict[str, Any]) -> None:
+    """Write metrics/couplings.json."""
+    write_json(project.couplings_metrics, scores)
+
+
+def read_coupling_scores(project: Project) -> dict[str, Any]:
+    """Read metrics/couplings.json.
+
+    Raises:
+        UserError: it is missing, damaged, or lacks what is asked of it.
+    """
+    return read_record(project.couplings_metrics, **_COUPLINGS)
 
 
 def with_interval(scores: Scores, low: float | None, high: float | None) -> Scores:

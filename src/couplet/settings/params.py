@@ -118,7 +118,7 @@ def all_keys() -> list[str]:
     """Every leaf key of params.yaml in dotted form, in the schema's order.
 
     >>> [key for key in all_keys() if key.startswith("refiner")]
-    ['refiner.enabled', 'refiner.alpha', 'refiner.lambda']
+    ['refiner.enabled', 'refiner.fit', 'refiner.alpha', 'refiner.lambda', 'refiner.strictness']
     """
     return list(flatten(Params().as_dict()))
 

@@ -1,6 +1,7 @@
-"""Stage ensemble_predict: from the folds' predictions to the ensemble's: mean, calibration, decisions, submission.
+"""Stage ensemble_predict: from the folds' predictions to the ensemble's.
 
-No network: a changed threshold or calibrator costs seconds.
+Couplings that are fitted after training, mean, calibration, decisions, submission. No network: a changed threshold,
+calibrator or strictness of the couplings costs seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import pandas as pd
 from couplet.evaluation.jackknife import auc_estimates
 from couplet.evaluation.metrics import all_scores
 from couplet.inference.calibrate import calibrate, headline_range
-from couplet.inference.ensemble import read_predicted
+from couplet.inference.couple import couple, coupling_scores
+from couplet.inference.ensemble import read_predicted, read_trained_couplings
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record, write_csv
@@ -19,9 +21,15 @@ from couplet.project.project import Project
 from couplet.results.calibrated import ALL_IMAGES, write_calibrated
 from couplet.results.calibration_scores import calibration_scores
 from couplet.results.calibration_tables import DIGITS, labelled_parts, tables_by_path
+from couplet.results.fitted_couplings import write_fitted, write_refined
 from couplet.results.manifest import Manifest
 from couplet.results.predictions import PROBABILITY, write_predictions
-from couplet.results.scores import with_interval, write_calibration_scores, write_ensemble_scores
+from couplet.results.scores import (
+    with_interval,
+    write_calibration_scores,
+    write_coupling_scores,
+    write_ensemble_scores,
+)
 from couplet.results.tables import read_table
 from couplet.running.stale import refuse_stale_folds
 from couplet.settings.params import load_params
@@ -32,30 +40,46 @@ def ensemble_predict() -> None:
     project = Project()
     params = load_params(project.params)
     refuse_stale_folds(params.split.folds, project)
-    predicted = read_predicted(project, params.split.folds)
+    predicted = outputs = read_predicted(project, params.split.folds)
     manifest, test_ids = predicted.manifest, predicted.manifest.ids[predicted.test_rows]
+    trained = None
+    if params.refiner.trained:
+        trained = read_trained_couplings(project, params.split.folds, manifest.labels)
+    coupled = couple(outputs, params) if params.refiner.fitted_afterwards else None
+    if coupled:  # from here on everything is of the refined probabilities
+        predicted = coupled.predicted
     submitted = submission(manifest, test_ids, predicted.test, predicted.oof)
 
-    calibrated = calibrate(predicted, params)
+    calibrated = calibrate(predicted, params, coupled.without if coupled else None)
     scores = {}
     for part in labelled_parts(predicted, calibrated):
         macro = auc_estimates(part.truth, part.p, part.patients).macro
         found = all_scores(part.truth, part.p, manifest.labels)
         scores[part.name] = with_interval(found, macro.low, macro.high)
     calibration = calibration_scores(predicted, calibrated)
+    couplings = coupling_scores(outputs, params, coupled, trained)
     plots = tables_by_path(predicted, calibrated, headline_range(predicted, calibrated, params.seed))
 
     write_predictions(project.ensemble / "test.csv", test_ids, manifest.labels, predicted.test)
     write_csv(project.ensemble / "submission.csv", submitted, PROBABILITY)
     write_calibrated(manifest, predicted.oof_rows, predicted.test_rows, calibrated)
+    if coupled:
+        strictness = params.refiner.strictness
+        write_fitted(project, manifest.labels, coupled.couplings, strictness, coupled.gains)
+        write_refined(project, params.split.folds, predicted)
     for path, table in plots.items():
         write_csv(path, table, DIGITS)
     write_ensemble_scores(project, scores)
     write_calibration_scores(project, calibration)
+    write_coupling_scores(project, couplings)
     for name, values in scores.items():
         say(f"ensemble, {name}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
     for name, values in calibration.items():
         say(f"ensemble, {name}: log loss {values['log_loss_raw']}, calibrated {values['log_loss']}")
+    if coupled:
+        won = coupled.gains["oof"]
+        say(f"couplings, out of fold: macro-AUC {won.auc}, log loss per image {won.log_loss} gained")
+    say(f"couplings: {couplings['verdict']}")
     if params.decision.within == "view" and calibrated.categories == [ALL_IMAGES]:
         say("no view is known: prediction sets keep their promise over all images together")
 

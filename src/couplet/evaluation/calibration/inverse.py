@@ -45,6 +45,11 @@ def posterior_of(loss: LossParams) -> LossPosterior:
     return posterior
 
 
+def proper(p: np.ndarray, prevalence: float) -> np.ndarray:
+    """The inverse where outputs are probabilities already: those of a proper loss, or refined ones."""
+    return np.asarray(p, dtype=np.float64)
+
+
 def output_of(eta: np.ndarray, posterior: LossPosterior, prevalence: float) -> np.ndarray:
     """The output p at which the loss expresses the posterior eta: what `posterior` undoes, by halving intervals.
 

@@ -15,6 +15,20 @@ from couplet.evaluation.calibration.inverse import LossPosterior
 from couplet.evaluation.couplings.fit import LabelCouplings, fit_label_couplings
 
 
+def fits_of_parts(
+    truth: np.ndarray, p: np.ndarray, parts: np.ndarray, posterior: LossPosterior, strictness: float
+) -> dict[int, LabelCouplings]:
+    """For the images of each part couplings of the other parts' rows; of all rows where there is one part only.
+
+    Args: as of `cross_fit`.
+    """
+    of_part = {}
+    for part in np.unique(parts).tolist():
+        rows = parts != part if (parts != part).any() else np.ones(len(parts), dtype=bool)
+        of_part[part] = fit_label_couplings(truth[rows], p[rows], posterior, strictness)
+    return of_part
+
+
 @dataclass(frozen=True)
 class CrossFitted:
     """n images out of fold, L labels.
@@ -23,6 +37,7 @@ class CrossFitted:
         couplings: fitted on all rows: for images that none of them is.
         of_part: for the images of each part, fitted on the other parts' rows.
         refined: (n, L) each row by the couplings of the other parts.
+        alone: (n, L) the same without couplings: own intercept and scale of each label only.
         without: of each part (n, L), in which no number depends on a label of that part: its own rows as in `refined`,
             the others refined by couplings cross-fitted among themselves.
     """
@@ -30,6 +45,7 @@ class CrossFitted:
     couplings: LabelCouplings
     of_part: dict[int, LabelCouplings]
     refined: np.ndarray
+    alone: np.ndarray
     without: dict[int, np.ndarray]
 
 
@@ -59,11 +75,12 @@ def cross_fit(
 
     everything = np.ones(len(p), dtype=bool)
     couplings = fitted(everything)
-    refined, of_part, without = np.full(p.shape, np.nan), {}, {}
-    for part in np.unique(parts).tolist():
+    of_part = fits_of_parts(truth, p, parts, posterior, strictness)
+    refined, alone, without = np.full(p.shape, np.nan), np.full(p.shape, np.nan), {}
+    for part in of_part:
         others = parts != part
-        of_part[part] = fitted(others) if others.any() else couplings
         refined[~others] = of_part[part].refined(p[~others])
+        alone[~others] = of_part[part].alone(p[~others])
         table = np.full(p.shape, np.nan)
         table[~others] = refined[~others]
         for block in np.unique(inner[others]).tolist():
@@ -71,4 +88,4 @@ def cross_fit(
             rest = others & (inner != block)
             table[held] = (fitted(rest) if rest.any() else of_part[part]).refined(p[held])
         without[part] = table
-    return CrossFitted(couplings, of_part, refined, without)
+    return CrossFitted(couplings, of_part, refined, alone, without)
