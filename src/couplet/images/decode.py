@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,10 @@ from PIL import Image, ImageFile, TiffImagePlugin, features
 
 from couplet.images.foreign import describe
 from couplet.images.jpeg import load_whole
+from couplet.images.picture import MissingExtra, Picture, UnreadableImage, UnsuitableImage
 from couplet.images.samples import read_wide, require_upper_bits, to_eight_bits
 from couplet.images.tiff import as_meant, prepare_tiff, silence_libtiff, white_is_zero
+from couplet.settings.schema.image import Rendering
 
 # Sniffed from the content, whatever the extension says. Formats that run programs (EPS) stay out.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -29,7 +32,8 @@ MAX_PIXELS = 178_956_970
 # More than an image of that many pixels takes, uncompressed and with 16 bits a channel: such a file is not opened.
 MAX_BYTES = 2**30
 # The code besides this file that decides the pixels.
-PARTS = ("foreign.py", "jpeg.py", "samples.py", "tiff.py")
+PARTS = ("foreign.py", "jpeg.py", "picture.py", "samples.py", "tiff.py")
+__all__ = ["MissingExtra", "Picture", "UnreadableImage", "UnsuitableImage", "decode_bytes", "decode_picture"]
 
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright, the others say how to turn the pixels
 TURNS = {
@@ -41,10 +45,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class UnreadableImage(Exception):
-    """The file is not an image that can be decoded; the text says why, the same on every machine."""
 
 
 def fingerprint() -> str:
@@ -67,6 +67,32 @@ def decode(path: Path, size: int, channels: int) -> tuple[np.ndarray, tuple[int,
 
 
 def decode_bytes(content: bytes, size: int, channels: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """`decode_picture` for files of which nothing but the pixels is wanted.
+
+    Returns:
+        uint8 (C, S, S) and the (width, height) of the original as it is shown.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (40, 20), (255, 0, 0)).save(file, "PNG")
+    >>> pixels, shape = decode_bytes(file.getvalue(), size=2, channels=1)
+    >>> pixels.tolist(), shape
+    ([[[76, 76], [76, 76]]], (40, 20))
+    """
+    picture = decode_picture(content, size, channels)
+    return picture.pixels, (picture.width, picture.height)
+
+
+def decode_picture(
+    content: bytes,
+    size: int,
+    channels: int,
+    rendering: Rendering = "voi",
+    *,
+    name: str = "",
+    body_parts: Collection[str] | None = None,
+    allow_unsuitable: bool = False,
+    with_study: bool = False,
+) -> Picture:
     """Decode an image file's content and squash it to a square.
 
     Upright as its EXIF orientation says; the first frame of an animation; what is transparent becomes black.
@@ -77,21 +103,34 @@ def decode_bytes(content: bytes, size: int, channels: int) -> tuple[np.ndarray, 
         content: the whole file.
         size: side S of the result, in pixels.
         channels: 1 for luminance (ITU-R 601), 3 for RGB (a grey image gives three equal channels).
-
-    Returns:
-        uint8 (C, S, S) and the (width, height) of the original as it is shown.
+        rendering: how grey values of DICOM become 8 bits, `image.dicom`; other files do not need it.
+        name: of the file; one that ends in .dcm or .dicom and is no DICOM is told what it lacks.
+        body_parts: values of BodyPartExamined that suit; None: any.
+        allow_unsuitable: decode DICOM of unsuitable modalities and body parts, and say so in the result.
+        with_study: whether the digest of the study is wanted.
 
     Raises:
         UnreadableImage: the content is not a complete image.
-
-    >>> file = io.BytesIO()
-    >>> Image.new("RGB", (40, 20), (255, 0, 0)).save(file, "PNG")
-    >>> pixels, shape = decode_bytes(file.getvalue(), size=2, channels=1)
-    >>> pixels.tolist(), shape
-    ([[[76, 76], [76, 76]]], (40, 20))
+        MissingExtra: it is DICOM, and what reads it is not installed.
+        UnsuitableImage: it is DICOM of another kind than X-ray films; several frames are refused in any case.
     """
     mode = "L" if channels == 1 else "RGB"
     loaded = _load(content, mode, draft_size=2 * size)
+    pixels = _squashed(loaded, size, channels)
+    width, height = reversed(loaded.size) if loaded.turn >= 5 else loaded.size
+    return Picture(pixels, width, height)
+
+
+class _Loaded(NamedTuple):
+    image: Image.Image
+    size: tuple[int, int]  # width and height of the original
+    box: tuple[float, float, float, float]  # where the original lies in `image`
+    turn: int  # the EXIF orientation that is still to be applied
+
+
+def _squashed(loaded: _Loaded, size: int, channels: int) -> np.ndarray:
+    """(C, S, S) uint8 of a picture of any mode."""
+    mode = "L" if channels == 1 else "RGB"
     image = _plain(loaded.image, mode).resize((size, size), Image.Resampling.BILINEAR, loaded.box)
     if loaded.turn in TURNS:
         image = image.transpose(TURNS[loaded.turn])
@@ -100,16 +139,7 @@ def decode_bytes(content: bytes, size: int, channels: int) -> tuple[np.ndarray, 
         pixels = np.rint(pixels).clip(0, 255).astype(np.uint8)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], channels, axis=2)
-    width, height = loaded.size
-    shape = (height, width) if loaded.turn >= 5 else (width, height)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), shape
-
-
-class _Loaded(NamedTuple):
-    image: Image.Image
-    size: tuple[int, int]  # width and height of the original
-    box: tuple[float, float, float, float]  # where the original lies in `image`
-    turn: int  # the EXIF orientation that is still to be applied
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _load(content: bytes, mode: str, draft_size: int) -> _Loaded:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from couplet.settings.schema.section import COUPLET, PAPER_1, Section
 
 Codec = Literal["raw", "jpeg"]
+Rendering = Literal["voi", "minmax", "equalize"]
 
 
 class ImageParams(Section):
