@@ -42,12 +42,20 @@ def predict_probabilities(
     with explained_out_of_memory(size_setting):
         for stored in batches:
             images = evaluation_view(stored, size, mean, std).contiguous(memory_format=torch.channels_last)
-            with autocast(device, precision):
-                probabilities = _probabilities(predictor(images))
-                if tta:
-                    probabilities = (probabilities + _probabilities(predictor(images.flip(-1)))) / 2
-            chunks.append(probabilities)
+            chunks.append(view_probabilities(predictor, images, tta=tta, precision=precision))
     return torch.cat(chunks).float().cpu().numpy()
+
+
+@torch.inference_mode()
+def view_probabilities(
+    predictor: Predictor, images: torch.Tensor, *, tta: bool, precision: str
+) -> torch.Tensor:
+    """Probabilities (B, L) of normalised views (B, 3, s, s) in channels_last, on their device."""
+    with autocast(images.device, precision):
+        probabilities = _probabilities(predictor(images))
+        if tta:
+            probabilities = (probabilities + _probabilities(predictor(images.flip(-1)))) / 2
+    return probabilities
 
 
 def _probabilities(logits: torch.Tensor) -> torch.Tensor:

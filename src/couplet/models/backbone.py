@@ -60,6 +60,13 @@ class Backbone(nn.Module):
         features = self.network(images)
         return features.permute(0, 3, 1, 2) if self.channels_last else features
 
+    def feature_map(self, images: Tensor) -> Tensor | None:
+        """The feature map (B, F, H, W) before any pooling; None where the network has none of F channels."""
+        features: Tensor = self.network.forward_features(images)  # type: ignore[operator]
+        if features.dim() != 4 or self.num_features not in (features.shape[1], features.shape[3]):
+            return None
+        return features if features.shape[1] == self.num_features else features.permute(0, 3, 1, 2)
+
 
 def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | None = None) -> Backbone:
     """Build the backbone of `model` for its head: pooled by timm, or with its feature map if the head reads that.

@@ -71,6 +71,10 @@ class Head(nn.Module):
         """Further terms of the loss (scalars) by name, after a forward pass."""
         return {}
 
+    def class_maps(self, features: Tensor) -> Tensor | None:
+        """Each label's logit at each place, (B, L, H, W) float32, of a feature map (B, F, H, W); None: it has none."""
+        return None
+
     def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (B, L) and what the head looked at, by name. Only where `explains` is true.
 
@@ -103,6 +107,15 @@ class ClassifierHead(Head):
         """Pooled features (B, F) to logits (B, L), in float32 even under autocast."""
         with torch.autocast(features.device.type, enabled=False):
             return self.classifier(self.dropout(features.to(self.classifier.weight.dtype)))
+
+    def class_maps(self, features: Tensor) -> Tensor:
+        """Class activation maps (Zhou et al. 2016): the classifier at each place, its bias included.
+
+        Over mean pooling the mean of a label's map is its logit.
+        """
+        weight, bias = self.classifier.weight, self.classifier.bias
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.nn.functional.conv2d(features.to(weight.dtype), weight[:, :, None, None], bias)
 
 
 def head_class(name: str) -> type[Head]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from couplet.evaluation.decisions import RULES, Point, values
 from couplet.evaluation.sets import ConformalRecord
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record, write_csv, write_json
-from couplet.project.project import Project
+from couplet.project.project import HERE, Project
 from couplet.results.manifest import Manifest
 from couplet.results.predictions import PROBABILITY, read_predictions, write_predictions
 from couplet.results.sets import read_conformal, read_decisions, write_conformal, write_decisions
@@ -36,6 +37,25 @@ ALL_IMAGES = "all images"  # the one category where sets are not made within vie
 UNKNOWN = "unknown"  # the category of images whose view is not known, where others' is
 KAPPA_IS_OF = "the folds' predictions of the test images, not their labels; a later image gets the same kappa"
 SUSPICIOUS = ("label", "rank", "image_id", "given", "q", "evidence", "other_in_study")
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """What calibration.json holds: how outputs become probabilities, and thresholds on them.
+
+    Attributes:
+        loss, calibration, decision: the settings that it was made with.
+        calibrators: of L labels, fitted on all rows out of fold.
+        points: of each rule in `decisions.RULES` L thresholds on q, for the ensemble.
+        part_thresholds: of each rule (P, L) thresholds on q from the other parts' rows; NaN where there is none.
+    """
+
+    loss: LossParams
+    calibration: CalibrationParams
+    decision: DecisionParams
+    calibrators: list[LabelCalibrator]
+    points: dict[str, list[Point]]
+    part_thresholds: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -199,38 +219,58 @@ def read_calibrated(
             f"{project.params}: {project.ensemble} was made with another section refiner: run `dvc repro`, or restore "
             "params.yaml"
         )
-    try:
-        loss = LossParams.model_validate(content["loss"])
-        calibration = CalibrationParams.model_validate(content["calibration"])
-        decision = DecisionParams.model_validate(content["decision"])
-        calibrators = [LabelCalibrator.from_dict(entry, str(path)) for entry in content["labels"]]
-        points, part_thresholds = _thresholds(content["labels"])
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
-        wrong = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{path} is not ours ({wrong}): {RESTORE}") from None
-    if [calibrator.label for calibrator in calibrators] != labels:
-        raise UserError(f"{path} has other labels than {project.labels}: run `dvc repro`")
+    record = _parsed(content, path, labels)
     parts = oof_parts(manifest, fold_of, oof_rows)
-    if any(len(table) <= parts.max(initial=-1) for table in part_thresholds.values()):
+    if any(len(table) <= parts.max(initial=-1) for table in record.part_thresholds.values()):
         raise UserError(f"{path} has thresholds of other folds than {project.folds}: run `dvc repro`")
     return Calibrated(
-        loss=loss,
-        calibration=calibration,
-        decision=decision,
-        calibrators=calibrators,
+        loss=record.loss,
+        calibration=record.calibration,
+        decision=record.decision,
+        calibrators=record.calibrators,
         parts=parts,
         oof_q=read_predictions(project.ensemble / "oof_calibrated.csv", labels, manifest.ids[oof_rows]),
         test_q=read_predictions(project.ensemble / "calibrated.csv", labels, manifest.ids[test_rows]),
-        points=points,
-        part_thresholds=part_thresholds,
+        points=record.points,
+        part_thresholds=record.part_thresholds,
         conformal=read_conformal(project, len(labels)),
-        test_categories=set_categories(manifest, decision.within)[test_rows],
+        test_categories=set_categories(manifest, record.decision.within)[test_rows],
         decisions=read_decisions(project, labels, manifest.ids[test_rows]),
         suspicious=read_table(
             project.ensemble / "suspicious.csv", ("label", "image_id"), required=SUSPICIOUS
         ),
         refiner=refiner,
     )
+
+
+def read_calibration(path: Path, labels: list[str]) -> CalibrationRecord:
+    """Read calibration.json for images that are not of the run, with whatever settings it was made.
+
+    Raises:
+        UserError: the file is missing, damaged or of other labels.
+    """
+    content = read_record(path, loss=dict, calibration=dict, decision=dict, labels=list)
+    return _parsed(content, path, labels)
+
+
+def _parsed(content: dict[str, Any], path: Path, labels: list[str]) -> CalibrationRecord:
+    try:
+        calibrators = [LabelCalibrator.from_dict(entry, str(path)) for entry in content["labels"]]
+        points, part_thresholds = _thresholds(content["labels"])
+        record = CalibrationRecord(
+            loss=LossParams.model_validate(content["loss"]),
+            calibration=CalibrationParams.model_validate(content["calibration"]),
+            decision=DecisionParams.model_validate(content["decision"]),
+            calibrators=calibrators,
+            points=points,
+            part_thresholds=part_thresholds,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
+        wrong = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path} is not ours ({wrong}): {RESTORE}") from None
+    if [calibrator.label for calibrator in calibrators] != labels:
+        raise UserError(f"{path} has other labels than {HERE.labels}: run `dvc repro`")
+    return record
 
 
 def _refuse_other_settings(content: dict[str, Any], params: Params, project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from couplet.evaluation.sets import NEITHER, ConformalRecord, record_of_arrays
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, write_csv, write_npz
-from couplet.project.project import Project
+from couplet.project.project import HERE, Project
 from couplet.results.tables import numbers, read_table
 
 
@@ -57,7 +58,11 @@ def read_conformal(project: Project, n_labels: int) -> ConformalRecord:
     Raises:
         UserError: the file is missing or damaged, or has another number of labels.
     """
-    path = project.ensemble / "conformal.npz"
+    return read_conformal_file(project.ensemble / "conformal.npz", n_labels)
+
+
+def read_conformal_file(path: Path, n_labels: int) -> ConformalRecord:
+    """`read_conformal` of a file anywhere."""
     try:
         with np.load(path, allow_pickle=False) as file:
             record = record_of_arrays({name: file[name] for name in file.files})
@@ -66,5 +71,5 @@ def read_conformal(project: Project, n_labels: int) -> ConformalRecord:
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError):
         raise UserError(f"{path} is damaged: restore it with `dvc checkout`") from None
     if record.n_labels != n_labels:
-        raise UserError(f"{path} has {record.n_labels} labels, {project.labels} {n_labels}: run `dvc repro`")
+        raise UserError(f"{path} has {record.n_labels} labels, {HERE.labels} {n_labels}: run `dvc repro`")
     return record

@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import typer
 
+    from couplet.settings.schema.train import TrainParams
+
 OLDEST_PYTHON = (3, 11)
 # Libraries that ask the hub for weights must not send it statistics; they read this when they are imported.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def prepare_process() -> None:
+def prepare_process(read_train: Callable[[], TrainParams] | None = None) -> None:
     """Before a stage's code is imported: a fixed arithmetic, and Python's garbage collector off.
 
     Imports make hundreds of thousands of objects that all stay; collecting among them takes a third of the time that
     torch and timm need to be imported. `guarded` turns the collector on again.
+
+    Args:
+        read_train: gives the section `train` that says which arithmetic; None: that of params.yaml.
     """
     sys.excepthook = explain_missing_package
     name_other_environment()
@@ -36,7 +41,7 @@ def prepare_process() -> None:
     from couplet.running.arithmetic import fix_environment
     from couplet.settings.params import load_params
 
-    train = stage(load_params)().train
+    train = stage(read_train)() if read_train else stage(load_params)().train
     fix_environment(train.threads, train.arithmetic)
 
 

@@ -205,6 +205,12 @@ class DualBranchDynamicGCN(Head):
         """Whether the static graph starts from the labels that occur together."""
         return bool(settings.static_init == "cooccurrence")
 
+    def class_maps(self, features: Tensor) -> Tensor:
+        """M (B, C, H, W), the attention's own maps; the graphs' part of the logit has no place."""
+        with torch.autocast(features.device.type, enabled=False):
+            maps: Tensor = self.attention.class_maps(features.to(self.label_bias.dtype))
+        return maps
+
     def explain(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, class activation maps (B, C, H, W), both dynamic graphs (B, C, C) and the static one (C, C)."""
         logits, explanation = self(features, return_explanation=True)
