@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train, compare and explain multi-label image classifiers with learned label couplings.",
 )
-SETTINGS, COMPARE, CARE = "Settings", "Compare", "Care"
+SETTINGS, USE, COMPARE, CARE = "Settings", "Use", "Compare", "Care"
 STAGES = "Stages (dvc repro runs these)"
 Fold = Annotated[int, typer.Argument(help="number of the fold, from split.folds")]
 
@@ -107,6 +108,50 @@ def scan_command(
     list_weights(weights)
     for name, sha256 in weights.items():
         say(f"{HERE.weights_list}: {name}, sha256 {sha256}")
+
+
+@app.command("predict", rich_help_panel=USE)
+@stage
+def predict_command(
+    inputs: Annotated[list[Path], typer.Argument(help="image files, and folders of them")],
+    model: Annotated[
+        Path, typer.Option("--model", help="data/models of a project, or an exported bundle")
+    ] = HERE.models,
+    out: Annotated[
+        Path, typer.Option("--out", help=".csv, .json or .jsonl; without an ending a folder of parts")
+    ] = Path("predictions.csv"),
+    ids: Annotated[
+        Literal["name", "digest"], typer.Option("--id", help="rows are called by the file, or by its content")
+    ] = "name",
+    by: Annotated[
+        Literal["image", "study"], typer.Option("--by", help="a row per image, or per study")
+    ] = "image",
+    maps: Annotated[
+        Path | None, typer.Option("--maps", help="a folder for class activation maps, an .npz per image")
+    ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="also draw the maps over the pictures")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="a page to look at pictures, maps, numbers and decisions")
+    ] = None,
+    unsuitable: Annotated[
+        Literal["refuse", "predict"],
+        typer.Option("--unsuitable", help="whether pictures of another kind than the model's get numbers"),
+    ] = "refuse",
+    view: Annotated[
+        str, typer.Option("--view", help="view of pictures that do not say theirs: AP, PA, ...")
+    ] = "",
+) -> None:
+    """Predict new images with the trained ensemble. Exit code 3: some inputs got a reason instead of numbers."""
+    from couplet.inference.recorded import recorded_train
+
+    prepare_process(lambda: recorded_train(model))
+    gc.enable()
+    from couplet.commands.predict import Request, predict
+
+    request = Request(inputs, model, out, ids, by, maps, overlay, html, unsuitable, view)
+    code = predict(request, recorded_train(model))
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command("committed", rich_help_panel=COMPARE)

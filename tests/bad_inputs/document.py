@@ -8,6 +8,7 @@ from tests.bad_inputs import (
     cases_commands,
     cases_data_sets,
     cases_images,
+    cases_predict,
     cases_results,
     cases_settings,
     cases_tables,
@@ -21,6 +22,7 @@ GROUPS = {
     "Images and their names": cases_images.CASES,
     "Data sets and the inventory": cases_data_sets.CASES,
     "What stages hand on": cases_results.CASES,
+    "New images and the model that predicts them": cases_predict.CASES,
     "Command line, environment and locks": cases_commands.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]

@@ -1,0 +1,166 @@
+"""`couplet predict`: the trained ensemble on images that no stage knows.
+
+couplet predict new_films/ --out predictions.csv --html predictions.html
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from couplet.inference.load import Ensemble, head_of, load_models
+from couplet.models.device import fix_torch, keep_freed_memory
+from couplet.predicting.inputs import Ids, Input, Inputs, find_inputs, refuse_overwriting
+from couplet.predicting.map_files import write_maps
+from couplet.predicting.page import MOST_PICTURES, opened_page
+from couplet.predicting.parts import write_parts
+from couplet.predicting.rows import Options, Row, predicted_rows
+from couplet.predicting.studies import study_rows
+from couplet.predicting.writers import decisions_path, head_path, opened
+from couplet.project.console import progress, say
+from couplet.project.errors import UserError
+from couplet.results.calibrated import UNKNOWN
+from couplet.settings.schema.train import TrainParams
+
+SOME_REFUSED = 3  # exit code: every input has a row, and some rows have no numbers
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line."""
+
+    inputs: Sequence[Path]
+    model: Path
+    out: Path
+    ids: Ids = "name"
+    by: Literal["image", "study"] = "image"
+    maps: Path | None = None
+    overlay: bool = False
+    html: Path | None = None
+    unsuitable: Literal["refuse", "predict"] = "refuse"
+    view: str = ""
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the output is a folder of parts."""
+        return not self.out.suffix
+
+    @property
+    def outputs(self) -> list[Path]:
+        """What is written."""
+        beside = {".csv": decisions_path, ".jsonl": head_path}.get(self.out.suffix)
+        places = [self.out, beside(self.out) if beside else None, self.maps, self.html]
+        return [place for place in places if place is not None]
+
+
+def predict(request: Request, train: TrainParams) -> int:
+    """Predict the inputs, and write a row for each of them.
+
+    Returns:
+        0, or SOME_REFUSED.
+
+    Raises:
+        UserError: nothing can be predicted or written; nothing is replaced.
+    """
+    refuse_contradictions(request)
+    inputs = find_inputs(request.inputs, request.ids)
+    refuse_overwriting(inputs, request.inputs, request.outputs)
+    fix_torch(train.threads)
+    keep_freed_memory()
+    ensemble = load_models(request.model)
+    say_what_is_read(inputs, ensemble, request)
+    options = Options(
+        request.ids,
+        request.unsuitable,
+        with_study=request.by == "study",
+        view=request.view,
+        maps=request.maps is not None or request.html is not None,
+    )
+    counts = (
+        in_parts(request, inputs, ensemble, options)
+        if request.in_parts
+        else whole(request, inputs, ensemble, options)
+    )
+    n_rows = sum(counts.values())
+    refused = "".join(f", {counts[name]:,} {name}" for name in ("unsuitable", "unreadable") if counts[name])
+    say(f"{request.out}: {n_rows:,} rows, {counts['ok']:,} ok{refused}")
+    return 0 if counts["ok"] == n_rows else SOME_REFUSED
+
+
+def whole(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options) -> Counter[str]:
+    """Write all rows to one file, and their maps and page; the number of rows of each status."""
+    counts: Counter[str] = Counter()
+    head = head_of(ensemble, request.by)
+    with ExitStack() as files:
+        writer = files.enter_context(opened(request.out, ensemble, head, f"{request.by}_id"))
+        page = files.enter_context(opened_page(request.html, ensemble, head)) if request.html else None
+        rows = with_maps(request, ensemble, predicted_rows(ensemble, listed(inputs.files), options))
+        if page is not None:
+            rows = page.seen(rows)
+        for row in study_rows(rows) if request.by == "study" else rows:
+            counts[row.status] += 1
+            writer.write(row)
+    return counts
+
+
+def in_parts(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options) -> Counter[str]:
+    """Write a folder of parts; the number of rows of each status."""
+
+    def rows_of(files: Sequence[Input]) -> Iterator[Row]:
+        return with_maps(request, ensemble, predicted_rows(ensemble, listed(files), options))
+
+    counts: Counter[str] = Counter()
+    for part in write_parts(request.out, inputs.files, ensemble, options, rows_of):
+        counts.update(part)
+    return counts
+
+
+def with_maps(request: Request, ensemble: Ensemble, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, their maps written where they are asked for."""
+    for row in rows:
+        if request.maps is not None:
+            write_maps(request.maps, row, ensemble.labels, request.overlay)
+        yield row
+
+
+def listed(files: Sequence[Input]) -> Iterator[Input]:
+    """The files, with a bar or lines that say how far it is."""
+    return progress(files, "predict")
+
+
+def refuse_contradictions(request: Request) -> None:
+    """Raise UserError where two of the options cannot be had together."""
+    if request.overlay and request.maps is None:
+        raise UserError("--overlay draws what --maps writes: name a folder with --maps")
+    if request.in_parts and (request.by == "study" or request.html is not None):
+        what = "--by study" if request.by == "study" else "--html"
+        raise UserError(f"{what} needs all rows in one file: give --out an ending, .csv, .json or .jsonl")
+    if request.html is not None and request.html.suffix not in (".html", ".htm"):
+        raise UserError(f"--html {request.html}: the ending should be .html")
+
+
+def say_what_is_read(inputs: Inputs, ensemble: Ensemble, request: Request) -> None:
+    """Say what one should know before the numbers are there."""
+    skipped = f"; {inputs.n_skipped:,} other files are passed over" if inputs.n_skipped else ""
+    say(f"{len(inputs.files):,} files to predict by {len(ensemble.folds)} folds of {request.model}{skipped}")
+    if request.ids == "name":
+        names = Counter(file.name for file in inputs.files)
+        twice = sum(n > 1 for n in names.values())
+        if twice:
+            say(
+                f"{twice:,} names stand for several files: rows are in the order of the inputs (or use --id digest)"
+            )
+    if ensemble.conformal is not None:
+        known = ", ".join(str(name) for name in ensemble.conformal.categories)
+        if request.view and ensemble.category(request.view, "") == UNKNOWN:
+            raise UserError(f"--view {request.view}: the model's sets know {known}")
+        if ensemble.views_matter and not request.view:
+            say(
+                f"files that do not say their view get no decision (2, both, for each label); --view names it: {known}"
+            )
+    if request.html is not None and len(inputs.files) > MOST_PICTURES:
+        say(f"{request.html} shows the first {MOST_PICTURES:,} pictures")

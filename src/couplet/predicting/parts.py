@@ -1,0 +1,125 @@
+"""A folder of parts: a run over many files that is killed goes on with the part it was at.
+
+part-00000.csv              4,096 inputs each, as the one file would have them
+part-00000.decisions.csv    where sets are made
+part-00000.json             written last: what the part follows from, and the digests of its files
+predictions.csv             at the end: the parts in order
+decisions.csv
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from couplet.inference.load import Ensemble
+from couplet.predicting.inputs import Input
+from couplet.predicting.rows import Options, Row
+from couplet.predicting.writers import CsvWriter, decisions_path
+from couplet.project.console import say
+from couplet.project.errors import UserError
+from couplet.project.files import read_json, replacing, write_json
+
+PART = 4096
+
+
+def write_parts(
+    folder: Path,
+    files: Sequence[Input],
+    ensemble: Ensemble,
+    options: Options,
+    rows_of: Callable[[Sequence[Input]], Iterator[Row]],
+    part_size: int = PART,
+) -> list[dict[str, int]]:
+    """Write the parts that are not there yet, and put all of them together.
+
+    Args:
+        folder: of the parts.
+        files: all inputs.
+        ensemble, options: that the rows follow from.
+        rows_of: gives the rows of some inputs.
+        part_size: inputs of a part.
+
+    Returns:
+        Of each part how many rows have each status.
+    """
+    counts = []
+    for number, start in enumerate(range(0, len(files), part_size)):
+        inputs, path = files[start : start + part_size], folder / f"part-{number:05d}.csv"
+        key = _key(inputs, ensemble, options)
+        counted = _finished(path, key)
+        if counted is None:
+            counted = _write(path, key, rows_of(inputs), ensemble)
+        else:
+            say(f"{path} is there already")
+        counts.append(counted)
+    paths = [folder / f"part-{number:05d}.csv" for number in range(len(counts))]
+    for left in sorted(set(folder.glob("part-?????.*")) - {file for path in paths for file in _files(path)}):
+        left.unlink()  # of a longer run before this one
+    with ExitStack() as opened:
+        whole = [opened.enter_context(replacing(folder / "predictions.csv"))]
+        if ensemble.conformal is not None:
+            whole.append(opened.enter_context(replacing(folder / "decisions.csv")))
+        for number, path in enumerate(paths):
+            for target, source in zip(whole, (path, decisions_path(path)), strict=False):
+                with source.open("rb") as part:
+                    head = part.readline()
+                    target.write((head if number == 0 else b"") + part.read())
+    return counts
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    return path, decisions_path(path), path.with_suffix(".json")
+
+
+def _key(inputs: Sequence[Input], ensemble: Ensemble, options: Options) -> str:
+    """What a part follows from: its files by name, size and time of change, the model, and how rows are made."""
+    content = [[file.name, str(file.path.absolute()), file.number, *_stat(file.path)] for file in inputs]
+    settings = [ensemble.digest, ensemble.batch_size, options.ids, options.unsuitable, options.view]
+    return hashlib.sha256(json.dumps([content, settings]).encode()).hexdigest()
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _write(path: Path, key: str, rows: Iterator[Row], ensemble: Ensemble) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    with ExitStack() as files:
+        file = files.enter_context(replacing(path))
+        decisions = None
+        if ensemble.conformal is not None:
+            decisions = files.enter_context(replacing(decisions_path(path)))
+        writer = CsvWriter(file, decisions, ensemble.labels, "image_id")
+        for row in rows:
+            counted[row.status] = counted.get(row.status, 0) + 1
+            writer.write(row)
+    written = [part for part in _files(path)[:2] if part.exists()]
+    write_json(
+        path.with_suffix(".json"), {"key": key, "rows": counted, "sha256": [_sha256(p) for p in written]}
+    )
+    return counted
+
+
+def _finished(path: Path, key: str) -> dict[str, int] | None:
+    """The counts of a part that is whole and follows from the same; else None."""
+    if not path.with_suffix(".json").exists():
+        return None
+    try:
+        record = read_json(path.with_suffix(".json"))
+        found = [_sha256(part) for part in _files(path)[:2] if part.exists()]
+        return dict(record["rows"]) if (record["key"], record["sha256"]) == (key, found) else None
+    except (UserError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
