@@ -19,7 +19,7 @@ from tests.support.tiffs import tiff
 IMAGE = "{raw}/images/03.png"
 QUARTERS = [20, 90, 160, 230]
 SQUARE = np.kron([[20, 90], [160, 230]], np.ones((32, 32))).astype(np.uint8)  # its four quarters are flat
-UNKNOWN = "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM)"
+UNKNOWN = "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM, DICOM)"
 FLAT = [Image.new("L", (64, 64), grey) for grey in (40, 200)]
 
 
@@ -89,7 +89,7 @@ CASES = [
     quarantined(
         "a file of one byte",
         file(IMAGE, b"\x89"),
-        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM)",
+        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM, DICOM)",
     ),
     quarantined("a file cut short", cut(IMAGE, 0.6), "image file is truncated"),
     quarantined("a JPEG cut short", file(IMAGE, JPEG[: len(JPEG) // 2]), "Truncated File Read"),
@@ -109,9 +109,9 @@ CASES = [
         "image file is truncated: some of its rows are missing",
     ),
     quarantined(
-        "DICOM",
+        "DICOM without a transfer syntax",
         file(IMAGE, bytes(128) + b"DICM" + bytes(500)),
-        "the file is DICOM: convert it to PNG (docs/datasets.md, Image files)",
+        "the transfer syntax is missing",
     ),
     quarantined(
         "a JPEG of 12 bits",
@@ -131,22 +131,22 @@ CASES = [
     quarantined(
         "a text file named .png",
         file(IMAGE, "not an image\n" * 20),
-        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM)",
+        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM, DICOM)",
     ),
     quarantined(
         "a web page named .png",
         file(IMAGE, "<html><script>alert(1)</script></html>"),
-        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM)",
+        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM, DICOM)",
     ),
     quarantined(
         "a PostScript program named .png",
         file(IMAGE, "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
-        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM)",
+        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM, DICOM)",
     ),
     quarantined(
         "a pickle named .png",
         file(IMAGE, b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os."),
-        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM)",
+        "the file is no image of a known format (JPEG, PNG, TIFF, BMP, GIF, WEBP, JPEG2000, PPM, DICOM)",
     ),
     quarantined(
         "a decompression bomb: 50,000 x 50,000 pixels",

@@ -45,7 +45,6 @@ def jpeg_of(marker: int, bits: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (bytes(128) + b"DICM" + bytes(500), "DICOM: convert it to PNG (docs/datasets.md, Image files)"),
         (jpeg_of(0xC1, 12), f"JPEG of 12 bits a sample: {HOW}"),
         (jpeg_of(0xF7, 8), f"JPEG-LS of 8 bits a sample: {HOW}"),
         (jpeg_of(0xF7, 16), f"JPEG-LS of 16 bits a sample: {HOW}"),

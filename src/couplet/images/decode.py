@@ -20,7 +20,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, features
 
 from couplet.images.foreign import describe
 from couplet.images.jpeg import load_whole
-from couplet.images.picture import MissingExtra, Picture, UnreadableImage, UnsuitableImage
+from couplet.images.picture import INSTALL, MissingExtra, Picture, UnreadableImage, UnsuitableImage
 from couplet.images.samples import read_wide, require_upper_bits, to_eight_bits
 from couplet.images.tiff import as_meant, prepare_tiff, silence_libtiff, white_is_zero
 from couplet.settings.schema.image import Rendering
@@ -33,6 +33,8 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
 # The code besides this file that decides the pixels.
 PARTS = ("foreign.py", "jpeg.py", "picture.py", "samples.py", "tiff.py")
+DICOM_ENDINGS = (".dcm", ".dicom")
+NO_PREAMBLE = "no DICOM preamble: rewrite the file with dcmconv"
 __all__ = ["MissingExtra", "Picture", "UnreadableImage", "UnsuitableImage", "decode_bytes", "decode_picture"]
 
 ORIENTATION = 0x0112  # EXIF tag: 1 is upright, the others say how to turn the pixels
@@ -114,11 +116,36 @@ def decode_picture(
         MissingExtra: it is DICOM, and what reads it is not installed.
         UnsuitableImage: it is DICOM of another kind than X-ray films; several frames are refused in any case.
     """
+    if is_dicom(content):
+        try:
+            from couplet.images.dicom import read_dicom  # with an extra
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                f"DICOM needs {(error.name or 'pydicom').partition('.')[0]}: {INSTALL}"
+            ) from None
+        film = read_dicom(content, rendering, MAX_PIXELS, body_parts, allow_unsuitable, with_study)
+        height, width = film.grey.shape[:2]
+        loaded = _Loaded(Image.fromarray(film.grey), (width, height), (0, 0, width, height), 1)
+        return Picture(
+            _squashed(loaded, size, channels), width, height, film.facts, film.unsuitable, dicom=True
+        )
     mode = "L" if channels == 1 else "RGB"
-    loaded = _load(content, mode, draft_size=2 * size)
-    pixels = _squashed(loaded, size, channels)
+    try:
+        loaded = _load(content, mode, draft_size=2 * size)
+    except UnreadableImage:
+        if content and name.lower().endswith(DICOM_ENDINGS):
+            raise UnreadableImage(NO_PREAMBLE) from None
+        raise
     width, height = reversed(loaded.size) if loaded.turn >= 5 else loaded.size
-    return Picture(pixels, width, height)
+    return Picture(_squashed(loaded, size, channels), width, height)
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether a file's beginning (132 bytes are enough) is that of a DICOM file (PS3.10, 7.1).
+
+    Data sets without that beginning are not looked for: any bytes could be taken for one.
+    """
+    return content[128:132] == b"DICM"
 
 
 class _Loaded(NamedTuple):
@@ -158,7 +185,7 @@ def _load(content: bytes, mode: str, draft_size: int) -> _Loaded:
     except Image.DecompressionBombError:
         raise UnreadableImage(f"the image has more than {MAX_PIXELS} pixels") from None
     except Image.UnidentifiedImageError:
-        raise UnreadableImage(describe(content, FORMATS)) from None
+        raise UnreadableImage(describe(content, (*FORMATS, "DICOM"))) from None
     except MemoryError:
         raise  # says something about this machine, not about the file
     except Exception as error:  # Pillow's parsers raise nearly anything on damaged input

@@ -10,7 +10,6 @@ from PIL import TiffImagePlugin, features
 from couplet.images.jpeg import frame_header
 from couplet.images.tiff import BITS, FORMAT, PHOTOMETRIC, SAMPLES, WHITE_IS_ZERO
 
-DICOM = "the file is DICOM: convert it to PNG (docs/datasets.md, Image files)"
 HOW = "convert it to 8-bit JPEG, or to 8- or 16-bit PNG (docs/datasets.md, Image files)"
 # What stands at the beginning of files that are taken for images.
 BEGINNINGS = {
@@ -28,8 +27,6 @@ FRAMES = {0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}
 
 def describe(content: bytes, formats: Sequence[str]) -> str:
     """Say in one line what the file is, as far as its beginning tells, and what to do about it."""
-    if content[128:132] == b"DICM":
-        return DICOM
     if content.startswith(b"\xff\xd8") and (frame := frame_header(content)):
         marker, bits = frame
         kind = FRAMES.get(marker, "JPEG")
