@@ -32,12 +32,13 @@ NAMES = (
     "splitting_1m",
     "metrics",
     "trust",
+    "fresh_patients",
     "pipeline",
     "growth",
     "gpu",
 )
 # They have answered their question: their results stay on the page, and they run when they are named.
-STUDIES = ("training_epoch", "codec_auc", "splitting_1m")
+STUDIES = ("training_epoch", "codec_auc", "splitting_1m", "fresh_patients")
 DEFAULT = tuple(name for name in NAMES if name not in STUDIES)
 NAMES_HELP = (
     f"Which of {', '.join(DEFAULT)} (without a name: all of these), "
