@@ -410,6 +410,21 @@ CASES = [
         setting("train.repeat", [1, 2, 3]),
         "params.yaml: train.repeat = [1, 2, 3] is not allowed: it should be a whole number",
     ),
+    check(
+        "steps of three parts",
+        setting("train.parts", 3),
+        "params.yaml: train.parts = 3 should be a power of two",
+    ),
+    check(
+        "more parts than divide a batch",
+        setting("train.parts", 16, **{"train.batch_size": 24}),
+        "params.yaml: train.parts = 16 must divide train.batch_size = 24",
+    ),
+    check(
+        "parts too small for BatchNorm",
+        setting("train.parts", 4, **{"train.batch_size": 24}),
+        "params.yaml: train.parts = 4 leaves 6 images for each BatchNorm, at least 8 are needed: raise train.batch_size or lower train.parts",
+    ),
     train(
         "a GPU where there is none",
         setting("train.device", "cuda"),

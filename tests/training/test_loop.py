@@ -8,54 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from couplet.images.store import ImageStore, shard_name
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
-from couplet.project.files import write_csv, write_json
-from couplet.settings.params import Params, parse_params
+from couplet.settings.params import Params
 from couplet.settings.schema.plugins import HEADS
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
+from tests.support.folds import LABELS, SIZE, fold_data, settings
 from tests.support.heads import SMALL_HEADS
 
-LABELS = ["Edema", "Nodule", "Effusion"]
-N_TRAIN, N_VAL, SIZE = 26, 12, 32
-
-
-def settings(**changes: Any) -> Params:
-    content = Params().as_dict()
-    content["image"].update(size=SIZE, store_size=SIZE)
-    content["model"].update(backbone="resnet18", pretrained=False, backbone_args={"channels": [8, 8, 16, 16]})
-    content["train"].update(batch_size=8, precision="float32")
-    for dotted, value in changes.items():
-        section, key = dotted.split("__")
-        content[section][key] = value
-    if content["model"]["head"] == "db_dgcn":
-        content["model"]["head_args"] = {"dim": 16, "normalize": True} | content["model"]["head_args"]
-    return parse_params(content, "test")
+N_TRAIN, N_VAL = 26, 12
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
-    folder = tmp_path_factory.mktemp("prepared")
-    rng, n = np.random.default_rng(0), N_TRAIN + N_VAL
-    labels = (rng.random((n, len(LABELS))) < 0.4).astype(np.float32)
-    labels[0, 0] = np.nan
-    images = rng.integers(0, 80, (n, 1, SIZE, SIZE)).astype(np.uint8)
-    images[:, 0, :8, :8] += (100 * np.nan_to_num(labels[:, 0]))[:, None, None].astype(np.uint8)
-    np.save(folder / shard_name(0), images)
-    write_csv(folder / "manifest.csv", pd.DataFrame({"shard": 0, "row": range(n)}))
-    write_json(folder / "labels.json", {"image": {"channels": 1, "store_size": SIZE}})
-    train, val = np.arange(N_TRAIN), np.arange(N_TRAIN, n)
-    ids = [f"image{i:03d}" for i in train]
-    return FoldData(ImageStore(folder), ids, train, labels[train], val, labels[val])
+    return fold_data(tmp_path_factory.mktemp("prepared"), N_TRAIN, N_VAL)
 
 
 def trainer(data: FoldData, params: Params, fold: int = 0, precision: str = "float32") -> Trainer:

@@ -67,8 +67,14 @@ def weights_seed(seed: int | Sequence[int], repeat: int = 0) -> int:
     return _drawn(seed, (1, repeat) if repeat else (1,))
 
 
-def dropout_seed(seed: int, fold: int, epoch: int, batch: int, repeat: int = 0) -> int:
-    """The seed of one step's dropout."""
+def dropout_seed(
+    seed: int, fold: int, epoch: int, batch: int, repeat: int = 0, part: int | None = None
+) -> int:
+    """The seed of one step's dropout, or of one part's of a step that is made of parts (train.parts)."""
+    # (3, part, repeat) and not a fifth number, which would make part 1's dropout of the first step the stream of the
+    # initial weights (see above).
+    if part is not None:
+        return _drawn((seed, fold, epoch, batch), (3, part, repeat))
     return _drawn((seed, fold, epoch, batch), (2, repeat) if repeat else ())
 
 

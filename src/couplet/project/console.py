@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TextIO, TypeVar
 
-from couplet.project.errors import UserError
+from couplet.project.errors import ProcessError, Stopped, UserError
 from couplet.project.text_tables import keep_text_in_python
 
 T = TypeVar("T")
@@ -28,9 +28,19 @@ MACHINE_FAULTS = {
     errno.ENOTDIR,
 }
 
+_silent = False
+
+
+def fall_silent() -> None:
+    """From here on only errors of this process alone are said: another process of the same stage speaks for it."""
+    global _silent
+    _silent = True
+
 
 def say(message: str) -> None:
     """Print plain lines at once, so that logs of killed runs are complete."""
+    if _silent:
+        return
     _print("\n".join(one_line(line) for line in message.split("\n")), sys.stdout)
 
 
@@ -60,7 +70,7 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
     """Yield `items`; show a bar in a terminal, otherwise one line at each quarter of `total`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _silent:
         from rich.console import Console
         from rich.progress import track
 
@@ -81,8 +91,13 @@ def stage(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except UserError as error:
-            complain(str(error))
+            if not _silent or isinstance(error, ProcessError):
+                complain(str(error))
             raise SystemExit(1) from None
+        except Stopped as stopped:
+            if not _silent:
+                _print(one_line(str(stopped)), sys.stderr)
+            raise SystemExit(128 + signal.SIGTERM) from None
         except BrokenPipeError:
             # The reader of our output is gone (DVC was killed): there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,17 @@ def prepare_process(read_train: Callable[[], TrainParams] | None = None) -> None
 
     train = stage(read_train)() if read_train else stage(load_params)().train
     fix_environment(train.threads, train.arithmetic)
+
+
+@contextmanager
+def noting_termination() -> Iterator[Callable[[], bool]]:
+    """Within the block SIGTERM only sets a flag, which the given function reads: the block ends when it can."""
+    asked = []
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

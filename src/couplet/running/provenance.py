@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,12 @@ def stage_provenance(stage: str, params: Params, data: dict[str, str], project: 
     return Provenance(_settings(declared, params), data, _code(declared, project))
 
 
+def code_digests(stage: str, params: Params, project: Project = HERE) -> dict[str, str]:
+    """Name to SHA-256 of every file of code that dvc.yaml lists for `stage`."""
+    files = _code_contents(_declared(stage, params, project), project)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files}
+
+
 def _declared(stage: str, params: Params, project: Project) -> dict[str, Any]:
     """The stage's entry in dvc.yaml, with settings in the place of names such as ${model.head}."""
     entry = read_yaml(project.dvc_yaml)["stages"][stage]
@@ -71,12 +77,16 @@ def _settings(declared: dict[str, Any], params: Params) -> dict[str, Any]:
 def _code(declared: dict[str, Any], project: Project) -> str:
     """One digest of everything else that a stage depends on."""
     code = hashlib.sha256()
+    for name, content in _code_contents(declared, project):
+        code.update(f"{name}\0".encode() + content + b"\0")
+    return code.hexdigest()[:20]
+
+
+def _code_contents(declared: dict[str, Any], project: Project) -> Iterator[tuple[str, bytes]]:
     for dependency in declared["deps"]:
         if not dependency.startswith("data/"):
             for path in _code_files(project.root / dependency):
-                name = path.relative_to(project.root).as_posix()
-                code.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
-    return code.hexdigest()[:20]
+                yield path.relative_to(project.root).as_posix(), path.read_bytes()
 
 
 def _code_files(path: Path) -> list[Path]:

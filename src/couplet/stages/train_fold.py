@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -30,12 +34,14 @@ from couplet.results.manifest import Manifest, read_manifest
 from couplet.results.model_record import ModelRecord, trained_on, trained_params, write_model_record
 from couplet.results.weights import refuse_other_weights
 from couplet.running.arithmetic import processor
-from couplet.running.provenance import Provenance, stage_provenance
+from couplet.running.launch import noting_termination
+from couplet.running.provenance import Provenance, code_digests, stage_provenance
 from couplet.running.workspace import workspace
 from couplet.settings.params import load_params
 from couplet.training.loop import Trainer
 from couplet.training.loss import build_loss
 from couplet.training.phases import train_in_phases
+from couplet.training.processes import Processes, join_processes, leave_processes, refuse_other_origin
 from couplet.training.state import FoldData
 
 
@@ -48,6 +54,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     keep_freed_memory()
     device = resolve_device(params.train.device, params.train.arithmetic)
     precision = resolve_precision(params.train.precision, device, params.train.arithmetic)
+    processes = join_processes(params.train.parts, device.type)
     arithmetic = arithmetic_record(device.type)
     manifest = read_manifest(project)
     data = fold_data(manifest, read_folds(manifest), fold)
@@ -65,23 +72,32 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     refuse_other_weights(params.model, predictor.backbone.weights, project)
     provenance = stage_provenance("train_fold", params, trained_on(project), project)
     predictor.to(device).to(memory_format=torch.channels_last)
-    key = provenance.key(
-        fold=fold,
-        device=device.type,
-        precision=precision,
-        arithmetic=arithmetic,
-        processor=processor(),
-        weights=predictor.backbone.weights,
-        versions=versions(),
-    )
+    origin = {
+        "fold": fold,
+        "device": device.type,
+        "precision": precision,
+        "arithmetic": arithmetic,
+        "processor": processor(),
+        "weights": predictor.backbone.weights,
+        "versions": versions(),
+    }
+    key = provenance.key(**origin)
+    named = {**code_digests("train_fold", params), **provenance.data, **provenance.params, **origin}
+    refuse_other_origin(processes, {name: json.dumps(value, sort_keys=True) for name, value in named.items()})
     say(
         f"fold {fold}: {len(data.train_ids)} images to train on, {len(data.val_positions)} to validate, "
         f"{device.type} in {precision}, {arithmetic['name']} arithmetic"
     )
-    with workspace("train_fold", key, project) as folder:
-        trainer = train_in_phases(
-            predictor, lambda ready: Trainer(ready, params, fold, data, precision), folder
-        )
+    with first_process_workspace(processes, key, project) as folder:
+        with noting_termination() as asked_to_stop:
+            trainer = train_in_phases(
+                predictor,
+                lambda ready: Trainer(ready, params, fold, data, precision, processes, asked_to_stop),
+                folder,
+            )
+        leave_processes(processes)
+        if not processes.first:
+            return
         now = load_params(project.params)
         if stage_provenance("train_fold", now, trained_on(project), project) != provenance:
             raise UserError(
@@ -89,6 +105,16 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
                 "written: undo the change and run `dvc repro` again to take over the finished run"
             )
         save_run(project, trainer, manifest.labels, provenance)
+
+
+@contextmanager
+def first_process_workspace(processes: Processes, key: str, project: Project) -> Iterator[Path]:
+    """The workspace, held by the first process; the others are given its place and write nothing there."""
+    if processes.first:
+        with workspace("train_fold", key, project) as folder:
+            yield folder
+    else:
+        yield project.scratch
 
 
 def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:

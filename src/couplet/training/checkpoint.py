@@ -20,6 +20,7 @@ from couplet.models.predictor import Predictor
 from couplet.project.console import say
 from couplet.project.files import write_bytes, write_json
 from couplet.training.ema import EMA
+from couplet.training.processes import Processes
 
 INDEX = "checkpoint.json"
 Tensors = dict[str, torch.Tensor]
@@ -66,6 +67,21 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         for path in (folder / INDEX, *folder.glob("*.safetensors")):
             path.unlink(missing_ok=True)
     return checkpoint
+
+
+def load_shared_checkpoint(folder: Path, processes: Processes) -> Checkpoint | None:
+    """The first process's checkpoint in every process: the others need not see its disk."""
+    own = load_checkpoint(folder) if processes.first else None
+    if processes.size == 1:
+        return own
+    groups = {} if own is None else own.groups
+    said = json.dumps(None if own is None else {"progress": own.progress, "groups": list(groups)})
+    told = json.loads(processes.share(said.encode()))
+    if told is None:
+        return None
+    first = processes.first
+    received = {name: load(processes.share(save(groups[name]) if first else b"")) for name in told["groups"]}
+    return Checkpoint(told["progress"], received)
 
 
 def _read(folder: Path) -> Checkpoint | None:

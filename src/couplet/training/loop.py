@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -23,11 +24,11 @@ from couplet.inference.predict import predict_probabilities
 from couplet.models.device import explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.project.console import progress, say
-from couplet.project.errors import UserError
+from couplet.project.errors import Stopped, UserError
 from couplet.settings.params import Params
 from couplet.training.checkpoint import (
     Tensors,
-    load_checkpoint,
+    load_shared_checkpoint,
     load_training_tensors,
     save_checkpoint,
     training_tensors,
@@ -35,6 +36,8 @@ from couplet.training.checkpoint import (
 from couplet.training.ema import EMA
 from couplet.training.loss import build_loss
 from couplet.training.optimizer import build_optimizer
+from couplet.training.parts import Parts, predicted_together, refuse_other_weights
+from couplet.training.processes import ALONE, Processes
 from couplet.training.schedule import learning_rate_factor
 from couplet.training.state import FoldData, Progress
 from couplet.training.step import Batch, Outcome, Step
@@ -43,10 +46,20 @@ REMEDY = "lower optimizer.lr or optimizer.max_grad_norm, or set train.precision 
 
 
 class Trainer:
-    """Trains a predictor on one fold. After `run`, `best` holds the weights of the best epoch."""
+    """Trains a predictor on one fold. After `run`, `best` holds the weights of the best epoch.
+
+    `processes` share the steps' parts, and all end with the same bytes; the first alone prints and writes.
+    """
 
     def __init__(
-        self, predictor: Predictor, params: Params, fold: int, data: FoldData, precision: str
+        self,
+        predictor: Predictor,
+        params: Params,
+        fold: int,
+        data: FoldData,
+        precision: str,
+        processes: Processes = ALONE,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.params, self.fold, self.data, self.precision = params, fold, data, precision
         self.device = next(predictor.parameters()).device
@@ -55,6 +68,8 @@ class Trainer:
         self.optimizer = build_optimizer(predictor, params.optimizer)
         self.mean_std = normalisation(predictor.backbone)
         self.keys = image_keys(data.train_ids)
+        self.processes, self.parts = processes, Parts(params.train.parts, processes, asked_to_stop)
+        self._stopping = False
         self.step = Step(
             predictor,
             build_loss(params.loss, data.train_truth).to(self.device),
@@ -64,6 +79,7 @@ class Trainer:
             max_grad_norm=params.optimizer.max_grad_norm,
             on_outcome=self._count,
             learning_rate_factor=lambda: self._learning_rate_factor(self.progress.steps),
+            parts=self.parts,
         )
         self.batches_per_epoch = len(data.train_ids) // params.train.batch_size
         if self.batches_per_epoch == 0:
@@ -82,6 +98,7 @@ class Trainer:
         while not self._finished():
             with explained_out_of_memory("train.batch_size"):
                 self._train_epoch(folder)
+            refuse_other_weights(self.processes, self.predictor, self.progress.epoch + 1)
             self._validate()
             self.progress.epoch += 1
             self.progress.batch = 0
@@ -105,32 +122,51 @@ class Trainer:
         left = order[state.batch * size :]
         if state.batch == 0:
             state.begin_epoch()
-        batches = image_batches(self.data.store, self.data.train_positions[left], size, self.device)
+        own = self.parts.of_this_process(self.data.train_positions[left], size)
+        batches = image_batches(self.data.store, own, size // self.processes.size, self.device)
         name = f"fold {self.fold}, epoch {state.epoch + 1}/{self.params.schedule.epochs}"
         saved = time.monotonic()
         self.predictor.train()
         for stored in progress(batches, name, self.batches_per_epoch - state.batch):
-            self.step(self.batch(stored, order[state.batch * size : (state.batch + 1) * size]))
+            self._train_step(stored, order[state.batch * size : (state.batch + 1) * size])
             state.batch += 1
+            # Before the clock is asked, which is each process's own: what it makes one read earlier must not stop that
+            # process a step earlier than the others.
+            self._stop_if_asked(folder)
             if time.monotonic() - saved > 60 * self.params.train.checkpoint_minutes:
                 self.step.read_outcome()
                 self._save(folder)
                 saved = time.monotonic()
         self.step.read_outcome()
+        self._stop_if_asked(folder)
 
-    def batch(self, stored: torch.Tensor, rows: np.ndarray) -> Batch:
-        """The coming batch: this epoch's views of `stored` images (B, C, S', S'), which are `rows` of the fold."""
+    def _train_step(self, stored: torch.Tensor, rows: np.ndarray) -> None:
+        if self.parts.n == 1:
+            self.step(self.batch(stored, rows))
+            return
+        shares = self.parts.shares(stored, rows, self.data.train_truth[rows], self.params.loss.reduction)
+        parts = (self.batch(part.stored, part.rows, part.number, part.weight) for part in shares)
+        self.step.in_parts(self.progress.batch, parts)
+
+    def batch(
+        self, stored: torch.Tensor, rows: np.ndarray, part: int | None = None, weight: float = 1.0
+    ) -> Batch:
+        """The coming batch: this epoch's views of `stored` images (B, C, S', S'), which are `rows` of the fold.
+
+        Of a step made of parts, the part of this number, whose loss has this weight.
+        """
         params, state = self.params, self.progress
         repeat = params.train.repeat
         draws = uniforms(self.keys[rows], params.seed, self.fold, state.epoch, N_DRAWS, repeat)
         images = training_view(stored, draws, params.image.size, params.augment, *self.mean_std)
         truth = torch.from_numpy(self.data.train_truth[rows]).to(self.device, non_blocking=True)
-        seed = dropout_seed(params.seed, self.fold, state.epoch, state.batch, repeat)
-        return Batch(images, truth, rows, state.epoch, state.batch, seed)
+        seed = dropout_seed(params.seed, self.fold, state.epoch, state.batch, repeat, part)
+        return Batch(images, truth, rows, state.epoch, state.batch, seed, weight)
 
     def _count(self, outcome: Outcome) -> None:
         """Take in what became of a batch."""
         state = self.progress
+        self._stopping = self._stopping or outcome.stop
         if outcome.finite:
             state.steps += 1
             state.loss_sum += outcome.loss
@@ -150,6 +186,14 @@ class Trainer:
                 f"finite (epoch {state.epoch + 1}, batch {outcome.batch + 1}): {REMEDY}"
             )
 
+    def _stop_if_asked(self, folder: Path) -> None:
+        """After SIGTERM: write a checkpoint and raise `Stopped`, in all processes after the same step."""
+        if self._stopping:
+            self.step.read_outcome()
+            self._save(folder)
+            where = f"epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}"
+            raise Stopped(f"fold {self.fold}: stopped by SIGTERM at {where}: run `dvc repro` to go on")
+
     def _learning_rate_factor(self, step: int) -> float:
         return learning_rate_factor(self.params.schedule, step, self.batches_per_epoch)
 
@@ -165,18 +209,24 @@ class Trainer:
     def _score(self) -> tuple[float, dict[str, float | None]]:
         """Validation macro-AUC and the predictor's diagnostics, of the weights now."""
         data = self.data
-        probabilities = predict_probabilities(
-            self.predictor,
-            data.store,
+        # Not inference.batch_size: kernels add in another order for another size, so that the last digits, and
+        # with them the best epoch, would follow from it, and a fold would have to be trained again for it.
+        batch_size = self.params.train.batch_size
+        probabilities = predicted_together(
+            lambda positions: predict_probabilities(
+                self.predictor,
+                data.store,
+                positions,
+                size=self.params.image.size,
+                batch_size=batch_size,
+                size_setting="train.batch_size",
+                tta=False,
+                precision=self.precision,
+                description=f"fold {self.fold}, validation",
+            ),
             data.val_positions,
-            size=self.params.image.size,
-            # Not inference.batch_size: kernels add in another order for another size, so that the last digits, and
-            # with them the best epoch, would follow from it, and a fold would have to be trained again for it.
-            batch_size=self.params.train.batch_size,
-            size_setting="train.batch_size",
-            tta=False,
-            precision=self.precision,
-            description=f"fold {self.fold}, validation",
+            batch_size,
+            self.processes,
         )
         broken = int((~np.isfinite(probabilities)).sum())
         if broken:
@@ -217,6 +267,8 @@ class Trainer:
     # --- checkpoints ------------------------------------------------------------------------------------------
 
     def _save(self, folder: Path) -> None:
+        if not self.processes.first:
+            return
         state = self.progress
         state.scaler = self.step.scaler.state_dict()
         groups: dict[str, tuple[str, Tensors]] = {}
@@ -231,7 +283,7 @@ class Trainer:
         save_checkpoint(folder, asdict(state), groups)
 
     def _resume(self, folder: Path) -> None:
-        checkpoint = load_checkpoint(folder)
+        checkpoint = load_shared_checkpoint(folder, self.processes)
         if checkpoint is None:
             return
         self.progress = Progress(**checkpoint.progress)

@@ -5,7 +5,7 @@ The host never waits for the device: whether a batch was finite is read one step
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from couplet.models.device import autocast
 from couplet.models.predictor import Predictor
 from couplet.training.ema import EMA
 from couplet.training.optimizer import set_learning_rate
+from couplet.training.parts import Parts
 from couplet.training.undo import FlatBuffers, Readback
 
 
@@ -30,6 +31,7 @@ class Batch:
         epoch: from 0.
         number: of the batch within its epoch, from 0.
         seed: of this step's dropout.
+        weight: of the supervised loss; of a part of a step, see `training/parts.py`.
     """
 
     images: Tensor
@@ -38,16 +40,21 @@ class Batch:
     epoch: int
     number: int
     seed: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: its loss, whether loss and gradient were finite, and the fp16 scale that it had."""
+    """What became of a batch: its loss, whether loss and gradient were finite, and the fp16 scale that it had.
+
+    `stop` says that one of the processes had been asked to end: all of them read it of the same batch.
+    """
 
     batch: int
     loss: float
     finite: bool
     scale: float
+    stop: bool = False
 
 
 class Step:
@@ -59,6 +66,7 @@ class Step:
         max_grad_norm: bound of the global gradient norm.
         on_outcome: told of each batch one step later, before the learning rate of the next is asked for.
         learning_rate_factor: gives what base learning rates are multiplied by, for the coming update.
+        parts: what a step is made of, and which processes share it.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Step:
         max_grad_norm: float,
         on_outcome: Callable[[Outcome], None],
         learning_rate_factor: Callable[[], float],
+        parts: Parts | None = None,
     ) -> None:
         self.predictor, self.loss, self.optimizer, self.ema = predictor, loss, optimizer, ema
         self.precision, self.max_grad_norm = precision, max_grad_norm
@@ -79,27 +88,41 @@ class Step:
         self.device = next(predictor.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.buffers = FlatBuffers(predictor)
-        self._readback = Readback(3, self.device)
+        self.parts = parts or Parts(1)
+        self._readback = Readback(4, self.device)
         self._unread = -1  # the batch whose outcome is still to be read
 
     def __call__(self, batch: Batch) -> None:
         """Forward, backward, and an update that does nothing if something is not finite."""
         self.buffers.save()
+        loss = self._gradients(batch)
+        self._update(batch.number, loss, torch.full_like(loss, float(self.parts.asked_to_stop())))
+
+    def in_parts(self, number: int, batches: Iterable[Batch]) -> None:
+        """The same for the step of this `number`, of which `batches` are the parts that this process computes."""
+        self.buffers.save()
+        self._update(number, *self.parts.mean_gradients(self.predictor, batches, self._gradients))
+
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Forward and backward: leaves the gradients, times fp16's scale, and gives the loss."""
         torch.manual_seed(batch.seed)
         batch = replace(batch, truth=self.predictor.head.shown(batch.truth))
         self.optimizer.zero_grad(set_to_none=True)
-
         with autocast(self.device, self.precision):
             logits = self.predictor(batch.images.contiguous(memory_format=torch.channels_last))
         loss = self.loss(logits, batch.truth)
+        if batch.weight != 1:
+            loss = batch.weight * loss
         for term in self.predictor.loss_terms().values():
             loss = loss + term
-
-        scale = self.scaler.scale(torch.ones_like(loss.detach()))
         self.scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _update(self, number: int, loss: Tensor, stop: Tensor) -> None:
+        scale = self.scaler.scale(torch.ones_like(loss))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.predictor.parameters(), self.max_grad_norm)
-        finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
+        finite = torch.isfinite(loss) & torch.isfinite(norm)
 
         self.read_outcome()  # of the batch before, which the device has long finished: it decides the learning rate
         set_learning_rate(self.optimizer, self.learning_rate_factor())
@@ -111,13 +134,13 @@ class Step:
         if self.ema is not None:
             self.ema.update()
 
-        self._readback.put(torch.stack([loss.detach(), finite, scale]))
-        self._unread = batch.number
+        self._readback.put(torch.stack([loss, finite, scale, stop]))
+        self._unread = number
 
     def read_outcome(self) -> None:
         """Tell of the last batch whose outcome is not read yet, if there is one."""
         if self._unread < 0:
             return
         batch, self._unread = self._unread, -1
-        loss, finite, scale = self._readback.take()
-        self.on_outcome(Outcome(batch, loss, bool(finite), scale))
+        loss, finite, scale, stop = self._readback.take()
+        self.on_outcome(Outcome(batch, loss, bool(finite), scale, bool(stop)))

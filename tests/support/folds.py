@@ -1,0 +1,50 @@
+"""A fold of random images and the settings of a network that learns it in a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from couplet.images.store import ImageStore, shard_name
+from couplet.project.files import write_csv, write_json
+from couplet.settings.params import Params, parse_params
+from couplet.training.state import FoldData
+
+LABELS = ["Edema", "Nodule", "Effusion"]
+SIZE = 32
+
+
+def settings(**changes: Any) -> Params:
+    """The defaults with a small network, changed by `section__key=value`."""
+    content = Params().as_dict()
+    content["image"].update(size=SIZE, store_size=SIZE)
+    content["model"].update(backbone="resnet18", pretrained=False, backbone_args={"channels": [8, 8, 16, 16]})
+    content["train"].update(batch_size=8, precision="float32")
+    for dotted, value in changes.items():
+        section, key = dotted.split("__")
+        content[section][key] = value
+    if content["model"]["head"] == "db_dgcn":
+        content["model"]["head_args"] = {"dim": 16, "normalize": True} | content["model"]["head_args"]
+    return parse_params(content, "test")
+
+
+def fold_data(folder: Path, n_train: int, n_val: int, unknown: float = 0.0) -> FoldData:
+    """A store in `folder`, of whose images a corner is bright where the first label is present.
+
+    One label is unknown, and of the others this share.
+    """
+    rng, n = np.random.default_rng(0), n_train + n_val
+    labels = (rng.random((n, len(LABELS))) < 0.4).astype(np.float32)
+    labels[0, 0] = np.nan
+    images = rng.integers(0, 80, (n, 1, SIZE, SIZE)).astype(np.uint8)
+    images[:, 0, :8, :8] += (100 * np.nan_to_num(labels[:, 0]))[:, None, None].astype(np.uint8)
+    labels[rng.random(labels.shape) < unknown] = np.nan
+    np.save(folder / shard_name(0), images)
+    write_csv(folder / "manifest.csv", pd.DataFrame({"shard": 0, "row": range(n)}))
+    write_json(folder / "labels.json", {"image": {"channels": 1, "store_size": SIZE}})
+    train, val = np.arange(n_train), np.arange(n_train, n)
+    ids = [f"image{i:03d}" for i in train]
+    return FoldData(ImageStore(folder), ids, train, labels[train], val, labels[val])
