@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -44,7 +46,37 @@ def prepare_process(read_train: Callable[[], TrainParams] | None = None) -> None
     from couplet.settings.params import load_params
 
     train = stage(read_train)() if read_train else stage(load_params)().train
+    stage(replace_by_launcher)()
     fix_environment(train.threads, train.arithmetic)
+
+
+def replace_by_launcher() -> None:
+    """Start this stage over through the words of COUPLET_LAUNCH_<STAGE>, if they are set: once.
+
+    `torchrun --nproc-per-node=4` makes four processes of it, `srun --gpus=1 python` runs it on another host. They are
+    in the environment because no result depends on them.
+
+    Raises:
+        UserError: the words' first one is no command.
+    """
+    script = Path(sys.argv[0])
+    variable = f"COUPLET_LAUNCH_{script.stem.upper()}"
+    if os.environ.get("COUPLET_LAUNCHED") == "1" or not os.environ.get(variable, "").strip():
+        return
+    from couplet.project.errors import UserError
+
+    try:
+        command = shlex.split(os.environ[variable])
+    except ValueError as error:
+        raise UserError(f"{variable} cannot be split into words ({error}): mend its quotes") from None
+    # A package's command is beside this Python, also where its folder is not on the PATH (`.venv/bin/dvc repro`).
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
+    program = shutil.which(command[0], path=places)
+    if program is None:
+        raise UserError(f"{variable}: {command[0]} is not on the PATH")
+    os.environ["COUPLET_LAUNCHED"] = "1"
+    sys.stdout.flush()
+    os.execv(program, [*command, *sys.argv])
 
 
 @contextmanager
