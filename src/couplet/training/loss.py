@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from couplet.settings.params import LossParams
@@ -121,6 +122,24 @@ def smooth_labels(targets: Tensor, eps: float) -> Tensor:
     tensor([0.0500, 0.9500])
     """
     return targets * (1 - eps) + eps / 2 if eps else targets
+
+
+def positive_weights(truth: ArrayLike) -> Tensor:
+    """Negatives per positive of each label of the training fold, clipped to [1, 10].
+
+    Args:
+        truth: (N, L) with 0, 1 or NaN (unknown: counted as neither).
+
+    Returns:
+        Float32 (L,); 10 for a label without positives.
+
+    >>> positive_weights([[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
+    tensor([ 3., 10.,  1.])
+    """
+    table = np.asarray(truth, dtype=np.float64)
+    positives, negatives = (table == 1).sum(axis=0), (table == 0).sum(axis=0)
+    ratio = np.divide(negatives, positives, out=np.full(table.shape[1], np.inf), where=positives > 0)
+    return torch.tensor(np.clip(ratio, 1, 10), dtype=torch.float32)
 
 
 def build_loss(loss: LossParams, train_truth: np.ndarray) -> MultiLabelLoss:

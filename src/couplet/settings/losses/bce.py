@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from couplet.settings.schema.loss import weight_of_positives
 from couplet.settings.schema.section import PAPER_1, Section
 
 if TYPE_CHECKING:
@@ -40,8 +41,5 @@ def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarra
     import numpy as np
 
     p = np.asarray(p, dtype=np.float64)
-    weight = 1.0
-    if settings.pos_weight:
-        # As the loss weighs them; without a positive it is the bound.
-        weight = min(max((1 - prevalence) / prevalence, 1.0), 10.0) if prevalence > 0 else 10.0
+    weight = weight_of_positives(prevalence) if settings.pos_weight else 1.0
     return p / (p + weight * (1 - p))

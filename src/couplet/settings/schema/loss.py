@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from couplet.settings.schema.plugins import LOSSES
 from couplet.settings.schema.section import DIFFERS, PAPER_1, Section
@@ -45,7 +45,24 @@ class LossParams(Section):
         # A loss that is not known has been refused already.
         return LOSSES.complete(info.data["name"], value) if "name" in info.data else value
 
+    @model_validator(mode="after")
+    def _check(self) -> LossParams:
+        if self.smoothing and not getattr(self.settings, "PER_CELL", True):
+            raise ValueError(
+                f"loss.smoothing = {self.smoothing} has no meaning for loss.name = {self.name}: set it to 0"
+            )
+        return self
+
     @property
     def settings(self) -> Section:
         """`args` as the loss's own class, for example couplet.settings.losses.asl.Settings."""
         return LOSSES.settings(self.name).model_validate(self.args)
+
+
+def weight_of_positives(prevalence: float) -> float:
+    """Negatives per positive of a label, within [1, 10], as losses weigh them; the bound without a positive.
+
+    >>> [weight_of_positives(share) for share in (0.8, 0.25, 0.01, 0.0)]
+    [1.0, 3.0, 10.0, 10.0]
+    """
+    return min(max((1 - prevalence) / prevalence, 1.0), 10.0) if prevalence > 0 else 10.0

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
 
-from couplet.training.loss import MultiLabelLoss, Reduction
+from couplet.training.loss import MultiLabelLoss, Reduction, positive_weights
 
 
 class WeightedBCE(MultiLabelLoss):
@@ -47,24 +45,6 @@ class WeightedBCE(MultiLabelLoss):
     def log_odds(self, logits: Tensor) -> Tensor:
         """z - log(weight): a weighted positive is believed in too early."""
         return logits if self.pos_weight is None else logits - torch.log(self.pos_weight.to(logits.dtype))
-
-
-def positive_weights(truth: ArrayLike) -> Tensor:
-    """Negatives per positive of each label of the training fold, clipped to [1, 10].
-
-    Args:
-        truth: (N, L) with 0, 1 or NaN (unknown: counted as neither).
-
-    Returns:
-        Float32 (L,); 10 for a label without positives.
-
-    >>> positive_weights([[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
-    tensor([ 3., 10.,  1.])
-    """
-    table = np.asarray(truth, dtype=np.float64)
-    positives, negatives = (table == 1).sum(axis=0), (table == 0).sum(axis=0)
-    ratio = np.divide(negatives, positives, out=np.full(table.shape[1], np.inf), where=positives > 0)
-    return torch.tensor(np.clip(ratio, 1, 10), dtype=torch.float32)
 
 
 LOSS = WeightedBCE
