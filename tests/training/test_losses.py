@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional
 
+from couplet.settings.losses.focal import Settings as FocalSettings
+from couplet.settings.losses.focal import posterior
 from couplet.settings.params import LossParams
 from couplet.settings.schema.plugins import LOSSES
-from couplet.training.loss import build_loss, smooth_labels
+from couplet.training.loss import build_loss, positive_weights, smooth_labels
 from couplet.training.losses.asl import AsymmetricLoss
-from couplet.training.losses.bce import WeightedBCE, positive_weights
+from couplet.training.losses.bce import WeightedBCE
+from couplet.training.losses.focal import FocalLoss
+from couplet.training.losses.pairwise import PairwiseLoss
 
 PAPER = {"gamma_pos": 0.0, "gamma_neg": 4.0, "clip": 0.05}
 
@@ -276,3 +282,154 @@ def test_every_loss_has_a_finite_start():
     for name in LOSSES.names():
         start = build_loss(LossParams(name=name, args={}), truth).uninformed_logits(truth)
         assert start.shape == (5,) and bool(start.isfinite().all())
+
+
+# --- focal ------------------------------------------------------------------------------------------------------
+
+
+def logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+@pytest.mark.parametrize(
+    ("p", "y", "mix", "expected"),
+    [
+        (0.5, 1.0, 1.0, 0.693147),
+        (0.5, 1.0, 0.0, 0.173287),
+        (0.5, 0.0, 0.5, 0.433217),
+        (0.9, 1.0, 1.0, 0.105361),
+        (0.9, 1.0, 0.0, 0.001054),
+        (0.9, 0.0, 1.0, 2.302585),
+        (0.9, 0.0, 0.0, 1.865094),
+    ],
+)
+def test_focal_by_hand(p: float, y: float, mix: float, expected: float):
+    loss = FocalLoss(2.0, 2.0, mix, reduction="sum")
+    value = loss(torch.tensor([[logit(p)]], dtype=torch.float64), torch.tensor([[y]])).item()
+    assert value == pytest.approx(expected, abs=5e-7)
+
+
+def test_focal_has_asl_and_binary_cross_entropy_as_limits():
+    logits, targets = torch.randn(8, 5, dtype=torch.float64) * 10, torch.rand(8, 5, dtype=torch.float64)
+    focal = FocalLoss(1.5, 3.0, reduction="sum")
+    torch.testing.assert_close(focal(logits, targets), AsymmetricLoss(1.5, 3.0, 0, "sum")(logits, targets))
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0])
+    plain = WeightedBCE(weights, "sum")(logits, targets)
+    torch.testing.assert_close(FocalLoss(1.5, 3.0, 1.0, weights, "sum")(logits, targets), plain)
+    # Cells are linear in the mix.
+    parts = [FocalLoss(1.5, 3.0, mix, weights).cells(logits, targets) for mix in (0.0, 0.3, 1.0)]
+    torch.testing.assert_close(parts[1], 0.7 * parts[0] + 0.3 * parts[2])
+
+
+def test_focal_weighs_positives_alone():
+    weights = torch.tensor([3.0])
+    for y, factor in ((1.0, 3.0), (0.0, 1.0)):
+        values = [
+            FocalLoss(pos_weight=w, reduction="sum")(torch.tensor([[0.7]]), torch.tensor([[y]]))
+            for w in (weights, None)
+        ]
+        torch.testing.assert_close(values[0], factor * values[1])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mix": 0.5}, {"gamma_pos": 0.0, "gamma_neg": 0.5}, {"gamma_pos": 0.3}]
+)
+def test_focal_is_finite_far_beyond_50(settings: dict[str, float]):
+    logits = torch.tensor([[-1e4, -104.0, -50, -1, 0, 1, 50, 104, 1e4]], requires_grad=True)
+    for y in (0.0, 0.5, 1.0):
+        loss = FocalLoss(**settings, reduction="sum")(logits, torch.full((1, 9), y))
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert bool(loss.isfinite()) and bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("prevalence", [0.02, 0.25])  # weights 10 and 3
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"gamma_pos": 0.0, "gamma_neg": 4.0},
+        {"gamma_pos": 1.0, "gamma_neg": 3.0, "mix": 0.4, "pos_weight": True},
+        {"mix": 1.0, "pos_weight": True},
+    ],
+)
+def test_focals_posterior_is_that_of_the_least_expected_loss(settings: dict[str, Any], prevalence: float):
+    own = FocalSettings(**settings)
+    truth = np.zeros((1000, 1))
+    truth[: int(1000 * prevalence)] = 1
+    loss = FocalLoss.from_settings(own, "sum", 0.0, truth)
+    z = torch.linspace(-6, 6, 121, dtype=torch.float64)[:, None].requires_grad_()
+    eta = posterior(torch.sigmoid(z).detach().numpy(), own, prevalence)
+    assert (np.diff(eta[:, 0]) > 0).all()
+    (slope,) = torch.autograd.grad(loss.cells(z, torch.from_numpy(eta)).sum(), z)
+    curve = loss.cells(z, torch.ones_like(z)) + loss.cells(z, torch.zeros_like(z))
+    assert float((slope.abs() / curve.detach()).max()) < 1e-9
+    np.testing.assert_allclose(
+        loss.log_odds(z).detach().numpy(), np.log(eta / (1 - eta)), rtol=1e-7, atol=1e-9
+    )
+    assert posterior(np.array([0.0, 1.0]), own, prevalence).tolist() == [0.0, 1.0]
+
+
+def test_focal_starts_its_bias_where_its_posterior_is_the_prevalence():
+    truth = np.zeros((1000, 1))
+    truth[:20] = 1
+    start = FocalLoss().uninformed_logits(truth)
+    assert posterior(torch.sigmoid(start.double()).numpy(), FocalSettings(), 0.02)[0] == pytest.approx(
+        0.02, rel=1e-5
+    )
+
+
+# --- pairwise ---------------------------------------------------------------------------------------------------
+
+
+def pairs_by_loops(logits: np.ndarray, truth: np.ndarray) -> list[float]:
+    costs = []
+    for z, y in zip(logits, truth, strict=True):
+        pairs = [
+            math.log1p(math.exp(z[n] - z[p]))
+            for p in range(len(z))
+            for n in range(len(z))
+            if y[p] == 1 and y[n] == 0
+        ]
+        costs.append(sum(pairs) / len(pairs) if pairs else 0.0)
+    return costs
+
+
+def test_pairwise_by_hand_and_by_loops():
+    hand = PairwiseLoss()(torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
+    assert hand.item() == pytest.approx(0.220095, abs=5e-7)
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(40, 6)), (rng.random((40, 6)) < 0.4).astype(float)
+    truth[rng.random(truth.shape) < 0.2] = np.nan
+    truth[0], truth[1], truth[2] = 0, 1, np.nan
+    costs, tensors = pairs_by_loops(logits, truth), (torch.from_numpy(logits), torch.from_numpy(truth))
+    for reduction, expected in (("mean", np.mean(costs)), ("batchmean", np.mean(costs)), ("sum", sum(costs))):
+        assert PairwiseLoss(reduction)(*tensors).item() == pytest.approx(expected, rel=1e-12)
+    masked = np.where(np.arange(6) < 4, truth, np.nan)
+    got = PairwiseLoss("sum")(*tensors, mask=(torch.arange(6) < 4).expand(40, 6)).item()
+    assert got == pytest.approx(sum(pairs_by_loops(logits, masked)), rel=1e-12)
+
+
+def test_pairwise_teaches_by_pairs_of_known_labels_alone():
+    logits = torch.randn(4, 4, requires_grad=True)
+    nan = float("nan")
+    truth = torch.tensor([[1, 0, nan, 0], [0, 0, 0, nan], [1, 1, 1, 1], [nan] * 4])
+    (gradient,) = torch.autograd.grad(PairwiseLoss("sum")(logits, truth), logits)
+    assert (gradient[0, [0, 1, 3]] != 0).all() and gradient[0, 2] == 0 and not gradient[1:].any()
+    torch.testing.assert_close(gradient[0].sum(), torch.tensor(0.0))  # a shift of all costs nothing
+    shifted = PairwiseLoss("sum")(logits + 3, truth)
+    torch.testing.assert_close(shifted, PairwiseLoss("sum")(logits, truth))
+
+
+def test_pairwise_is_finite_at_50():
+    logits = torch.tensor([[50.0, -50.0], [-50.0, 50.0]], requires_grad=True)
+    loss = PairwiseLoss("sum")(logits, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == pytest.approx(100) and bool(gradient.isfinite().all())
+
+
+def test_pairwise_takes_no_smoothing():
+    with pytest.raises(
+        ValidationError, match=r"loss.smoothing = 0.1 has no meaning for loss.name = pairwise"
+    ):
+        LossParams(name="pairwise", args={}, smoothing=0.1)
+    assert isinstance(build_loss(LossParams(name="pairwise", args={}), np.eye(3)), PairwiseLoss)
