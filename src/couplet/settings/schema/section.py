@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Width = Annotated[int, Field(ge=1)]
 
 # Where a setting comes from, for the column `source` of docs/presets.md: `json_schema_extra=PAPER_1`.
 PAPER_1: JsonDict = {"source": "1"}  # paper 1 or its released code

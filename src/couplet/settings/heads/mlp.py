@@ -1,0 +1,18 @@
+"""A perceptron over pooled features, each layer linear, ReLU, BatchNorm and dropout: Kufel et al. (2023).
+
+Without hidden layers it is `linear`.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from couplet.settings.schema.section import OWN_PAPER, Section, Width
+
+
+class Settings(Section):
+    """The hidden layers."""
+
+    hidden: list[Width] = Field(
+        [], description="widths of the hidden layers, in order", json_schema_extra=OWN_PAPER
+    )
