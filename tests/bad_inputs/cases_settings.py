@@ -176,6 +176,26 @@ CASES = [
         "params.yaml: unknown key model.head_args.bta for model.head = db_dgcn: did you mean 'beta'? (allowed: dim, beta, omega, pool, normalize, share_dynamic, static_init, static_trainable)",
     ),
     check(
+        "attention heads that do not divide the width",
+        setting("model.head_args", {"heads": 5}, **{"model.head": "ml_decoder"}),
+        "params.yaml: model.head_args.heads = 5 does not divide model.head_args.dim = 768: change one",
+    ),
+    check(
+        "positions of an odd width",
+        setting("model.head_args", {"dim": 9, "heads": 3}, **{"model.head": "query2label"}),
+        "params.yaml: model.head_args.dim = 9 is odd: half of it is for rows, half for columns; make it even",
+    ),
+    train(
+        "attention heads that do not divide the backbone's features",
+        setting("model.head_args", {"heads": 3}, **{"model.head": "ctran"}),
+        "model.head_args.heads = 3 does not divide the 128 features of model.backbone: change one",
+    ),
+    check(
+        "smoothed labels for a loss that has no use for them",
+        setting("loss.smoothing", 0.1, **{"loss.name": "pairwise", "loss.args": {}}),
+        "params.yaml: loss.smoothing = 0.1 has no meaning for loss.name = pairwise: set it to 0",
+    ),
+    check(
         "another loss's setting",
         setting("loss.args", {"gamma_neg": 4.0}, **{"loss.name": "bce"}),
         "params.yaml: unknown key loss.args.gamma_neg for loss.name = bce: allowed: pos_weight; take it out, on the command line with -S '~loss.args'",

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from couplet.models.backbone import create_backbone, normalisation
+from couplet.models.head import head_class
 from couplet.project.errors import UserError
 from couplet.settings.params import ModelParams
+from couplet.settings.schema.plugins import HEADS
 
 PAPER = "seresnext101_32x4d.gluon_in1k"
 THIN = {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "cardinality": 4, "base_width": 8}
@@ -133,6 +135,13 @@ def test_mistakes_are_one_line_that_names_the_setting(tmp_path, changes, size, w
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("head", [name for name in HEADS.names() if head_class(name).reads == "map"])
+def test_every_head_that_reads_a_map_refuses_a_backbone_without_one(tmp_path, head):
+    without = {"backbone": "vit_tiny_patch16_224", "backbone_args": {"depth": 1, "img_size": 64}}
+    with pytest.raises(UserError, match=rf"model.head = {head} cannot read model.backbone = vit_tiny"):
+        create_backbone(model(**without, head=head), tmp_path, 64)
 
 
 def test_a_bare_name_is_refused_with_pretrained_and_fine_without(tmp_path):

@@ -53,7 +53,7 @@ class Settings(Section):
     def _check(self) -> Settings:
         if self.dim % 2:
             raise ValueError(
-                f"model.head_args.dim = {self.dim} is odd: half of it is for rows, half for columns"
+                f"model.head_args.dim = {self.dim} is odd: half of it is for rows, half for columns; make it even"
             )
         if self.dim % self.heads:
             raise ValueError(
