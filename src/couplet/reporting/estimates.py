@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from couplet.evaluation.estimate import Estimate, Source, source_of
+from couplet.evaluation.estimate import Estimate, Source, in_order, source_of
 from couplet.evaluation.jackknife import Estimates, auc_estimates, average_precision_estimates
 from couplet.evaluation.metrics import TOP_K
 from couplet.evaluation.threshold_scores import threshold_estimates
@@ -83,7 +83,9 @@ def run_scores(run: Run) -> RunScores:
         _part(run, f"Fold {fold.fold}", fold.rows, fold.probabilities, (files[fold.fold],), oof_flags)[0]
         for fold in run.folds
     ]
-    sources = tuple(files.values())
+    sources = tuple(source_of(file, project.root) for file in run.oof_files)
+    if run.fitted is not None:  # by couplings of the other folds
+        oof_flags = in_order((*oof_flags, "cross-fitted"))
     oof, pooled = _part(run, "All folds", run.oof_rows, run.oof_probabilities, sources, oof_flags)
     within = _about(
         auc_estimates(

@@ -14,7 +14,7 @@ from couplet.images.store import ImageStore
 from couplet.reporting import analysis, figures, matrices, pictures, selection, style
 from couplet.reporting.picture import Picture
 from couplet.reporting.selection import GRID_LABELS, ROW_LABELS, highest, selection_note
-from couplet.reporting.tables import couplings_of_folds, no_information
+from couplet.reporting.tables import no_information
 from couplet.reporting.trust import Trust, judge
 from couplet.results.run import Run
 
@@ -179,10 +179,12 @@ def _spread(run: Run) -> Picture:
 
 
 def _couplings(run: Run) -> Picture | None:
-    mean, folds = run.mean_couplings, couplings_of_folds(run)
+    mean, folds = run.mean_couplings, run.couplings
     if mean is None or folds is None:
         return None
     shown = selection.coupled_labels(run)
+    if run.fitted is not None:
+        return _fitted_couplings(run, mean, shown)
     which = (
         "with the strongest couplings of any fold; plots/couplings.csv has these; the whole matrices are in "
         "data/models/fold_k/couplings.csv"
@@ -198,6 +200,19 @@ def _couplings(run: Run) -> Picture | None:
     )
     drawn = matrices.coupling_matrix(_names(run, shown), mean[np.ix_(shown, shown)])
     return Picture("fig7_couplings", drawn, "Fig. 7 · Mean coupling matrix", caption)
+
+
+def _fitted_couplings(run: Run, A: np.ndarray, shown: list[int]) -> Picture:
+    which = "with the strongest couplings; the whole matrix is in data/predictions/ensemble/couplings.csv"
+    zeros = float((analysis.off_diagonal(A) == 0).mean()) if len(A) > 1 else 1.0
+    caption = (
+        "A, fitted out of fold on the labels of all folds; rows are sources, columns targets. "
+        f"{zeros:.1%} of the off-diagonal entries are exactly 0. An entry is the change of the target’s log odds when "
+        "the source is present, given what the picture says about the target: red, they go together beyond what is "
+        f"seen; blue, they exclude each other.{selection_note(run, shown, which)}"
+    )
+    drawn = matrices.coupling_matrix(_names(run, shown), A[np.ix_(shown, shown)])
+    return Picture("fig7_couplings", drawn, "Fig. 7 · Couplings fitted out of fold", caption)
 
 
 def _histograms(run: Run) -> Picture:

@@ -9,7 +9,6 @@ import numpy as np
 
 from couplet.reporting import analysis
 from couplet.reporting.fact import Fact
-from couplet.reporting.tables import couplings_of_folds
 from couplet.results.run import Run
 
 NAMED, NAMED_IN_ALL = 10, 20  # labels of a kind, and of the data set; the rest are counted
@@ -101,9 +100,15 @@ def _batches(run: Run) -> Fact:
 
 
 def _refiner(run: Run) -> Fact:
-    refiner, matrices = run.params.refiner, couplings_of_folds(run)
+    refiner, matrices = run.params.refiner, run.couplings
     if matrices is None:
         return Fact("Refiner", "off", "logits go straight to the sigmoid: the ablation")
+    if run.fitted is not None:
+        there, cells = int((matrices[0] != 0).sum()), len(run.labels) * (len(run.labels) - 1)
+        found = f"{there:,} of {cells:,} couplings are not 0; {run.coupling_scores['verdict']}"
+        return Fact(
+            "Refiner", "out of fold", f"fitted after training, strictness {refiner.strictness:g}; {found}"
+        )
     alive = int((analysis.off_diagonal(np.abs(matrices).max(axis=0)) >= analysis.SMALL).sum())
     total = len(run.labels) * (len(run.labels) - 1)
     strengths = f"α {refiner.alpha:g}, λ {refiner.lambda_:g}"

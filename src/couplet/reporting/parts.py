@@ -81,6 +81,8 @@ def parts_of(run: Run) -> list[Part]:
         return tuple(source_of(path, project.root) for path in paths)
 
     raw_flags = leaks.flags_of("oof")
+    if run.fitted is not None:  # by couplings of the other folds
+        raw_flags = in_order((*raw_flags, "cross-fitted"))
     fitted = run.params.calibration.method == "beta"
     found = [
         Part(
@@ -92,7 +94,7 @@ def parts_of(run: Run) -> list[Part]:
             raw=run.oof_probabilities,
             q=calibrated.oof_q,
             patients=codes(run.patients[run.oof_rows]),
-            raw_source=source(*(project.fold_predictions(fold.fold) for fold in run.folds)),
+            raw_source=source(*run.oof_files),
             q_source=source(project.ensemble / "oof_calibrated.csv"),
             raw_flags=raw_flags,
             q_flags=in_order((*raw_flags, "cross-fitted")) if fitted else raw_flags,

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from couplet.reporting.tables import couplings_of_folds
 from couplet.results.run import Run
 
 GRID_LABELS = 24  # above this many labels, grids with a picture or a panel for each ...
@@ -33,7 +32,7 @@ def coupled_labels(run: Run) -> list[int]:
 
     In the data set's order; the first ones without a refiner.
     """
-    folds = couplings_of_folds(run)
+    folds = run.couplings
     if folds is None:
         return list(range(min(len(run.labels), COUPLED_LABELS)))
     largest = np.abs(folds).max(axis=0)

@@ -1,26 +1,22 @@
-"""What several sections take from a run: its couplings, what its loss says of nothing, and the flags of its numbers."""
+"""What several sections take from a run: what its loss says of nothing, and the flags of its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import numpy as np
 
 from couplet.evaluation.estimate import FLAGS, Estimate
 from couplet.reporting.no_information import no_information_output, states_the_risk
 from couplet.results.run import Run
 
 
-def couplings_of_folds(run: Run) -> np.ndarray | None:
-    """(K, L, L) masked A of every fold's model; None without a refiner."""
-    matrices = [fold.couplings for fold in run.folds if fold.couplings is not None]
-    return np.stack(matrices) if matrices else None
+def scores_no_risks(run: Run) -> bool:
+    """Whether this run's probabilities are scores by their loss; refined ones are probabilities whatever it is."""
+    return run.fitted is None and not states_the_risk(run.params.loss)
 
 
 def no_information(run: Run, prevalence: float) -> float:
     """What this run's loss asks for where an image says nothing; NaN where that is the prevalence or not known."""
-    loss = run.params.loss
-    return float("nan") if states_the_risk(loss) else no_information_output(loss, prevalence)
+    return no_information_output(run.params.loss, prevalence) if scores_no_risks(run) else float("nan")
 
 
 def legend(estimates: Iterable[Estimate]) -> list[tuple[str, str]]:

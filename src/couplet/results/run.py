@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from couplet.evaluation.couplings.evidence import Gain
+from couplet.evaluation.couplings.fit import LabelCouplings
 from couplet.evaluation.metrics import auc_per_label
 from couplet.project.errors import UserError
 from couplet.project.project import HERE, Project
 from couplet.results.calibrated import Calibrated, read_calibrated
 from couplet.results.couplings import read_couplings
+from couplet.results.fitted_couplings import read_fitted
 from couplet.results.folds import read_folds
 from couplet.results.leaks import Leaks, read_leaks
 from couplet.results.manifest import Manifest, read_manifest
@@ -27,6 +31,7 @@ from couplet.results.refusals import (
 from couplet.results.scores import (
     Scores,
     SplitMetrics,
+    read_coupling_scores,
     read_ensemble_scores,
     read_fold_scores,
     read_split_metrics,
@@ -69,11 +74,18 @@ class Run:
     leaks: Leaks  # what could make the numbers too good
     folds: list[FoldRun]
     oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
-    oof_probabilities: np.ndarray  # (n, L), each by the one model that was not trained on the image
+    oof_probabilities: (
+        np.ndarray
+    )  # (n, L), each by the one model that was not trained on the image, and refined
     ensemble: dict[str, Scores]  # metrics/ensemble.json
     test_rows: np.ndarray  # (m,) positions in the manifest
     test_by_fold: np.ndarray  # (K, m, L)
     test_probabilities: np.ndarray  # (m, L), mean over the folds
+    fitted: (
+        LabelCouplings | None
+    )  # couplings fitted after training; the probabilities but the folds' own are refined
+    coupling_gains: dict[str, Gain]  # of these, by part
+    coupling_scores: dict[str, Any]  # metrics/couplings.json
     calibrated: (
         Calibrated  # probabilities, thresholds and sets of these rows; q = p with calibration.method none
     )
@@ -99,10 +111,25 @@ class Run:
         return self.manifest.patients
 
     @property
-    def mean_couplings(self) -> np.ndarray | None:
-        """(L, L) mean over the folds of the masked matrix A; None without a refiner."""
+    def couplings(self) -> np.ndarray | None:
+        """(R, L, L) every matrix A of this run: of each fold's model, or the one that was fitted; None without."""
+        if self.fitted is not None:
+            return self.fitted.fitted.A[None]
         matrices = [fold.couplings for fold in self.folds if fold.couplings is not None]
-        return np.mean(matrices, axis=0) if matrices else None
+        return np.stack(matrices) if matrices else None
+
+    @property
+    def oof_files(self) -> list[Path]:
+        """What `oof_probabilities` were read from."""
+        project = self.manifest.project
+        if self.fitted is not None:
+            return [project.refined_oof]
+        return [project.fold_predictions(fold.fold) for fold in self.folds]
+
+    @property
+    def mean_couplings(self) -> np.ndarray | None:
+        """(L, L) mean over the folds of the masked matrix A, or the fitted A; None without a refiner."""
+        return None if self.couplings is None else self.couplings.mean(axis=0)
 
     @property
     def has_test(self) -> bool:
@@ -134,6 +161,12 @@ def read_run(project: Project = HERE) -> Run:
     oof_rows, oof_probabilities = gather_folds((fold.rows, fold.probabilities) for fold in folds)
     test_rows = np.flatnonzero(fold_of == "test")
     files = [project.test_predictions(fold) for fold in params.split.folds]
+    fitted: LabelCouplings | None = None
+    gains: dict[str, Gain] = {}
+    if params.refiner.fitted_afterwards:
+        fitted, gains = read_fitted(project, manifest.labels)
+        files = [project.refined_test(fold) for fold in params.split.folds]
+        oof_probabilities = read_predictions(project.refined_oof, manifest.labels, manifest.ids[oof_rows])
     *by_fold, mean = [
         read_predictions(path, manifest.labels, manifest.ids[test_rows])
         if len(test_rows)
@@ -158,6 +191,9 @@ def read_run(project: Project = HERE) -> Run:
         test_rows=test_rows,
         test_by_fold=np.stack(by_fold),
         test_probabilities=mean,
+        fitted=fitted,
+        coupling_gains=gains,
+        coupling_scores=read_coupling_scores(project),
         calibrated=read_calibrated(manifest, fold_of, oof_rows, test_rows, params),
     )
     refuse_other_metrics(run)

@@ -56,6 +56,7 @@ def long_couplings(run: Run) -> pd.DataFrame:
     from couplet.reporting.selection import coupled_labels
 
     shown = coupled_labels(run)
+    # Of couplings fitted after training there is one matrix, which is its own mean.
     matrices = {str(fold.fold): fold.couplings for fold in run.folds} | {"mean": run.mean_couplings}
     names = [spreadsheet_safe(run.labels[i]) for i in shown]
     sources, targets = np.nonzero(~np.eye(len(names), dtype=bool))

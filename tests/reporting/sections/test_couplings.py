@@ -14,6 +14,9 @@ from couplet.reporting.headline import facts
 from couplet.reporting.page import render
 from couplet.reporting.sections.couplings import largest_shift, strongest_couplings
 from couplet.results.run import Run, read_run
+from couplet.stages.ensemble_predict import ensemble_predict
+from couplet.stages.report import long_couplings
+from tests.reporting.sections.conftest import section
 from tests.support.pages import text_of
 
 LABELS = ["Edema", "Fracture", "Pneumonia"]
@@ -80,3 +83,94 @@ def test_without_a_coupling_that_is_not_small_the_page_says_that(opposed: Run) -
     run = replace(opposed, folds=folds)
     assert strongest_couplings(run) == [] and largest_shift(run) == 0
     assert "No coupling of any fold reaches 0.001" in text_of(render(run, draw(run), None))
+
+
+# --- fitted after training ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fitted(project: Callable[..., Path]) -> Callable[..., Run]:
+    """A run whose couplings were fitted out of fold: the stage is run on made-up predictions."""
+
+    def make(strictness: float = 0.5, **options: object) -> Run:
+        project(
+            n_images=180,
+            labels=LABELS,
+            changes={"refiner.fit": "out_of_fold", "refiner.strictness": strictness},
+            **options,
+        )
+        ensemble_predict()
+        return read_run()
+
+    return make
+
+
+def test_the_first_sentence_of_fitted_couplings_is_the_verdict(fitted: Callable[..., Run]) -> None:
+    run = fitted()
+    text = text_of(section_of(run))
+    assert text.startswith(
+        "Label couplings No effect of the couplings is seen. Against each label’s own calibration"
+    )
+    gain = run.coupling_gains["oof"]
+    assert f"{gain.auc.text()} (" in text and f"{gain.log_loss.text()} (" in text and "cross-fitted)" in text
+    assert "Could it be chance?" in text and "What could be won at most." in text
+    assert "Whether" not in text and "λ" not in text
+    for found, sentence in (("help", "The couplings help."), ("hurt", "The couplings hurt.")):
+        told = replace(run, coupling_scores=run.coupling_scores | {"verdict": found})
+        assert text_of(section_of(told)).startswith(f"Label couplings {sentence}")
+
+
+def test_fitted_couplings_are_shown_as_they_are(fitted: Callable[..., Run]) -> None:
+    run = fitted()
+    assert run.fitted is not None and run.couplings is not None
+    A = run.fitted.fitted.A
+    np.testing.assert_array_equal(run.couplings, A[None])
+    rows = strongest_couplings(run)
+    i, j = np.unravel_index(np.abs(A).argmax(), A.shape)
+    assert (rows[0].source, rows[0].target, rows[0].mean) == (LABELS[i], LABELS[j], A[i, j])
+    assert rows[0].back == A[j, i] and rows[0].shift == A[i, j] * run.fitted.fitted.kappa[j]
+    truth = run.truth[run.oof_rows]
+    n = [[((truth[:, i] == a) & (truth[:, j] == b)).sum() + 0.5 for b in (0, 1)] for a in (0, 1)]
+    assert rows[0].log_odds_ratio == pytest.approx(np.log(n[1][1] * n[0][0] / n[1][0] / n[0][1]))
+    moved = A * run.fitted.fitted.kappa
+    assert largest_shift(run) == pytest.approx(
+        max(np.clip(moved, 0, None).sum(0).max(), np.clip(-moved, 0, None).sum(0).max())
+    )
+    table = long_couplings(run)
+    assert set(table["fold"]) == {"mean"} and len(table) == 6
+    assert table["coupling"].abs().max() == abs(A).max()
+    fact = next(fact for fact in facts(run) if fact.name == "Refiner")
+    assert fact.value == "out of fold" and fact.detail.endswith("no effect seen")
+
+
+def test_the_whole_page_is_of_refined_probabilities(fitted: Callable[..., Run]) -> None:
+    run = fitted()
+    text = text_of(render(run, draw(run), None))
+    assert "The couplings, fitted after training, have made probabilities of the network’s outputs" in text
+    assert "These probabilities are not calibrated" not in text
+    assert (
+        "couplings fitted out of fold" in text and "A, fitted out of fold on the labels of all folds" in text
+    )
+
+
+def test_without_any_coupling_the_page_says_that_too(fitted: Callable[..., Run]) -> None:
+    run = fitted(strictness=1e6)
+    assert strongest_couplings(run) == [] and largest_shift(run) == 0
+    text = text_of(section_of(run))
+    assert text.startswith("Label couplings No effect of the couplings is seen.")
+    assert "no interval: it is the same without any one patient" in text
+    assert "Every coupling is exactly 0" in text
+
+
+def section_of(run: Run) -> str:
+    return section(render(run, draw(run), None), "couplings")
+
+
+def test_the_first_sentence_of_trained_couplings(opposed: Run) -> None:
+    """A shift of 0.018 is none; of 3 only a comparison can tell."""
+    assert text_of(section_of(opposed)).startswith("Label couplings The couplings have no effect.")
+    strong = replace(opposed, folds=[replace(fold, couplings=10 * np.eye(3)[::-1]) for fold in opposed.folds])
+    text = text_of(section_of(strong))
+    assert text.startswith("Label couplings Whether the couplings help is not known from one run.")
+    assert "its sign says nothing of the labels" in text
+    assert "macro-AUC out of fold would be 0.012 higher" in text

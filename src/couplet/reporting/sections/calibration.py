@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from couplet.reporting.no_information import loss_in_words, states_the_risk
+from couplet.reporting.no_information import loss_in_words
 from couplet.reporting.section import Drawn
+from couplet.reporting.tables import scores_no_risks
 from couplet.results.run import Run
 
 TITLE = "Calibration"
@@ -22,7 +23,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "sharpened": [one for one in found.fitted if one.kappa != 1],
         "not_checked": [one.label for one in found.fitted if "not checked" in one.flags],
         "loss_words": loss_in_words(run.params.loss),
-        "scores_no_risks": not states_the_risk(run.params.loss),
+        "scores_no_risks": scores_no_risks(run),
         "histograms": drawn.gallery.histograms,
         "hidden": run.has_test and not run.test_labelled,
     }

@@ -1,4 +1,4 @@
-"""The refiner's label couplings: how to read them, the strongest ones, and whether the folds agree on them."""
+"""The label couplings: whether they do anything, how to read them, the strongest ones, and how far they agree."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from couplet.evaluation.couplings.evidence import HELP, HURT, log_odds_ratios
+from couplet.evaluation.estimate import Estimate, source_of
 from couplet.reporting import analysis
 from couplet.reporting.section import Drawn
-from couplet.reporting.tables import couplings_of_folds
+from couplet.reporting.tables import legend
 from couplet.results.run import Run
 
 TITLE = "Label couplings"
 STRONGEST = 12  # couplings in the table
+NO_SHIFT = 0.05  # of log odds: it takes a probability of 0.5 to 0.5125
+PART_NAMES = {"oof": "Out of fold, each fold by couplings of the others", "test": "Test part"}
 
 
 class Coupling(NamedTuple):
-    """One entry of A over the folds: every fold's model is a refiner of its own, and none has the mean matrix."""
+    """One entry of A over the folds: every fold's model is a refiner of its own, and none has the mean matrix.
+
+    Of couplings that were fitted after training there is one matrix: `folds` has one value.
+    """
 
     source: str
     target: str
@@ -26,25 +33,60 @@ class Coupling(NamedTuple):
     fold: int  # ... and that fold
     same_sign: str
     shift: float  # the most that it adds to the target's logit in that fold's model
+    back: float  # the same pair the other way round, in the mean
+    log_odds_ratio: float  # of the two labels in the truth, whatever the pictures show
     correlation: float | None  # of the two labels, in the truth
 
 
 def content(run: Run, drawn: Drawn) -> dict[str, Any]:
-    """The mean matrix and the folds' strongest entries; without a refiner the section says that it is off."""
+    """The verdict first; then what it rests on, the matrix, and the strongest entries."""
+    gains = _gains(run)
     return {
+        "verdict": verdict(run),
+        "gains": gains,
+        "legend": legend(one for _, auc, log_loss in gains for one in (auc, log_loss)),
+        "evidence": run.coupling_scores,
         "matrix": drawn.gallery.couplings,
         "strongest": strongest_couplings(run),
         "largest_shift": largest_shift(run),
+        "no_shift": NO_SHIFT,
         "small": analysis.SMALL,
     }
 
 
+def verdict(run: Run) -> tuple[str, str]:
+    """The section's first sentence, and what follows from it."""
+    if run.fitted is not None:
+        gain = run.coupling_gains["oof"]
+        beside = f"macro-AUC {_signed(gain.auc)}, log loss per image {_signed(gain.log_loss, -1)}"
+        words = {
+            HELP: "The couplings help.",
+            HURT: "The couplings hurt.",
+        }.get(run.coupling_scores["verdict"], "No effect of the couplings is seen.")
+        rule = "They would help if both intervals excluded 0 on the better side"
+        return words, f"Against each label’s own calibration alone, out of fold: {beside}. {rule}."
+    if run.couplings is None:
+        return "The refiner is off in this run", ""
+    if largest_shift(run) < NO_SHIFT:
+        return (
+            "The couplings have no effect.",
+            f"All of them together move no logit of any fold’s model by {NO_SHIFT} or more: in this run the refiner "
+            "changes next to nothing.",
+        )
+    return (
+        "Whether the couplings help is not known from one run.",
+        "They were trained with the network, and the same network without them is another training: three repeats with "
+        "refiner.enabled true and false, and couplet compare, can tell.",
+    )
+
+
 def strongest_couplings(run: Run) -> list[Coupling]:
     """The STRONGEST couplings by what any single fold has, if that is not small, with what all folds say."""
-    folds = couplings_of_folds(run)
+    folds = run.couplings
     if folds is None:
         return []
-    sizes = np.abs(folds)
+    sizes, mean, strength = np.abs(folds), folds.mean(axis=0), _strengths(run)
+    ratios = log_odds_ratios(run.truth[run.oof_rows])
     rows = []
     for flat in np.argsort(-sizes.max(axis=0), axis=None, kind="stable")[:STRONGEST]:
         i, j = divmod(int(flat), len(run.labels))
@@ -62,7 +104,9 @@ def strongest_couplings(run: Run) -> list[Coupling]:
                 largest=float(values[k]),
                 fold=run.folds[k].fold,
                 same_sign=f"{same} of {len(folds)}",
-                shift=run.params.refiner.alpha * float(values[k]),
+                shift=float(strength[j]) * float(values[k]),
+                back=float(mean[j, i]),
+                log_odds_ratio=float(ratios[i, j]),
                 correlation=None if np.isnan(together) else float(together),
             )
         )
@@ -75,8 +119,37 @@ def largest_shift(run: Run) -> float:
     0 without a refiner. The folds' mean would understate it: couplings of opposite sign cancel there and act in
     each model.
     """
-    folds = couplings_of_folds(run)
-    if folds is None:
+    if run.couplings is None:
         return 0.0
-    up, down = np.maximum(folds, 0).sum(axis=1), np.maximum(-folds, 0).sum(axis=1)
-    return abs(run.params.refiner.alpha) * float(max(up.max(), down.max()))
+    moved = run.couplings * _strengths(run)
+    up, down = np.maximum(moved, 0).sum(axis=1), np.maximum(-moved, 0).sum(axis=1)
+    return float(max(up.max(), down.max()))
+
+
+def _strengths(run: Run) -> np.ndarray:
+    """(L,) what a target's couplings are multiplied by: alpha, or its own kappa."""
+    if run.fitted is not None:
+        return run.fitted.fitted.kappa
+    return np.full(len(run.labels), abs(run.params.refiner.alpha))
+
+
+def _gains(run: Run) -> list[tuple[str, Estimate, Estimate]]:
+    """Of each part its name and what couplings gain there, with the files that it follows from."""
+    project = run.manifest.project
+    files = {
+        "oof": [*(project.fold_predictions(fold.fold) for fold in run.folds), project.refined_oof],
+        "test": [*(project.test_predictions(fold.fold) for fold in run.folds), project.ensemble / "test.csv"],
+    }
+    rows = []
+    for part, gain in run.coupling_gains.items():
+        sources = [source_of(path, project.root) for path in files[part]]
+        flags = (*run.leaks.flags_of(part), *(("cross-fitted",) if part == "oof" else ()))
+        auc, log_loss = (one.of(*sources).flagged(*flags) for one in (gain.auc, gain.log_loss))
+        rows.append((PART_NAMES[part], auc, log_loss))
+    return rows
+
+
+def _signed(estimate: Estimate, sign: int = 1) -> str:
+    """The value as a change, without its interval: that stands in the table."""
+    value = 0.0 if estimate.value is None else sign * estimate.value
+    return f"{value:+.4f}".replace("-", "−")

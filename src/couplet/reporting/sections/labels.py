@@ -8,10 +8,9 @@ import numpy as np
 
 from couplet.evaluation.estimate import Estimate
 from couplet.reporting.estimates import RunScores
-from couplet.reporting.no_information import states_the_risk
 from couplet.reporting.section import Drawn
 from couplet.reporting.selection import ROW_LABELS, grid_labels, selection_note
-from couplet.reporting.tables import legend, no_information
+from couplet.reporting.tables import legend, no_information, scores_no_risks
 from couplet.results.run import Run
 
 TITLE = "Label by label"
@@ -31,7 +30,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "axis_start": start,
         "several": len(run.folds) > 1,
         "legend": legend(one for row in rows for one in (row.auc, row.within, row.average_precision)),
-        "with_no_information": not states_the_risk(run.params.loss),
+        "with_no_information": scores_no_risks(run),
         "correlation": drawn.gallery.correlation,
     }
 

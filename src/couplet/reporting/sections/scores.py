@@ -6,14 +6,9 @@ from typing import Any
 
 from couplet.evaluation.metrics import THRESHOLD
 from couplet.reporting.estimates import SCORES
-from couplet.reporting.no_information import (
-    EXAMPLE,
-    loss_in_words,
-    no_information_output,
-    states_the_risk,
-)
+from couplet.reporting.no_information import EXAMPLE, loss_in_words, no_information_output
 from couplet.reporting.section import Drawn
-from couplet.reporting.tables import legend
+from couplet.reporting.tables import legend, scores_no_risks
 from couplet.results.run import Run
 
 TITLE = "Scores"
@@ -37,7 +32,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "scales_differ": drawn.scores.scales_differ,
         "several": len(run.folds) > 1,
         "legend": legend(one for row in rows for one in (*row.scores.values(), *row.top3.values())),
-        "scores_no_risks": not states_the_risk(loss),
+        "scores_no_risks": scores_no_risks(run),
         "loss_words": loss_in_words(loss),
         "example": EXAMPLE,
         "example_output": no_information_output(loss, EXAMPLE),
