@@ -146,10 +146,10 @@ def predict_command(
 
     prepare_process(lambda: recorded_train(model))
     gc.enable()
-    from couplet.commands.predict import Request, predict
+    from couplet.commands.predict import Request, predict_or_say_why
 
     request = Request(inputs, model, out, ids, by, maps, overlay, html, unsuitable, view)
-    code = predict(request, recorded_train(model))
+    code = predict_or_say_why(request, recorded_train(model))
     if code:
         raise typer.Exit(code)
 

@@ -70,6 +70,18 @@ CASES = [
         run="predict new/a.csv --out new/a.csv",
     ),
     refused(
+        "predictions below a file",
+        file("blocked", ""),
+        "File exists (blocked): mend that, then run `couplet predict` again",
+        run=f"predict {IMAGES} --out blocked/p.csv",
+    ),
+    refused(
+        "predictions in the place of a folder",
+        empty_folder("p.json"),
+        "Is a directory (p.json): mend that, then run `couplet predict` again",
+        run=f"predict {IMAGES} --out p.json",
+    ),
+    refused(
         "maps among the inputs",
         nothing,
         f"{IMAGES}/maps lies in a folder of inputs, where it would be read the next time: choose another",

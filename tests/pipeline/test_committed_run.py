@@ -103,3 +103,14 @@ def test_the_ablation_as_in_the_readme(clone: Project) -> None:
     )
     assert "Running stage" not in again.stdout
     assert "Stage 'train_fold@2' is cached - skipping run" in again.stdout
+
+
+def test_its_test_images_are_predicted_again_as_if_they_were_new(clone: Project) -> None:
+    """`couplet predict` on the raw files: the ensemble's own calibrated probabilities, byte for byte."""
+    clone.run("couplet", "predict", "data/raw/phantom/test2", "--out", "new.csv")
+    rows = (clone.folder / "new.csv").read_text().splitlines()
+    assert rows[0].startswith("image_id,status,reason,")
+    without = "\n".join(re.sub("^([^,]*),(ok|status),(reason|),", r"\1,", row) for row in rows) + "\n"
+    assert without == (clone.folder / "data/predictions/ensemble/calibrated.csv").read_text()
+    (clone.folder / "new.csv").unlink()
+    (clone.folder / "new.decisions.csv").unlink()

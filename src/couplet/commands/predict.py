@@ -5,6 +5,7 @@ couplet predict new_films/ --out predictions.csv --html predictions.html
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from couplet.predicting.parts import write_parts
 from couplet.predicting.rows import Options, Row, predicted_rows
 from couplet.predicting.studies import study_rows
 from couplet.predicting.writers import decisions_path, head_path, opened
-from couplet.project.console import progress, say
+from couplet.project.console import complain, progress, say
 from couplet.project.errors import UserError
 from couplet.results.calibrated import UNKNOWN
 from couplet.settings.schema.train import TrainParams
@@ -55,6 +56,23 @@ class Request:
         beside = {".csv": decisions_path, ".jsonl": head_path}.get(self.out.suffix)
         places = [self.out, beside(self.out) if beside else None, self.maps, self.html]
         return [place for place in places if place is not None]
+
+
+def predict_or_say_why(request: Request, train: TrainParams) -> int:
+    """`predict`, with a line that fits where a disk is full or somebody interrupts.
+
+    Raises:
+        UserError: as `predict`, or a file cannot be written.
+    """
+    try:
+        return predict(request, train)
+    except OSError as error:
+        name = error.filename2 or error.filename  # of a rename the target: the source is a temporary file
+        where = f" ({name})" if name else ""
+        raise UserError(f"{error.strerror}{where}: mend that, then run `couplet predict` again") from None
+    except KeyboardInterrupt:
+        complain("interrupted: no file was replaced; a folder of parts goes on where it was")
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def predict(request: Request, train: TrainParams) -> int:

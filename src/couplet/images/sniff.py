@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from couplet.images.decode import FORMATS
+from couplet.images.decode import FORMATS, is_dicom
 
 HEAD = 4096  # bytes that are looked at
 # At a file's beginning. A damaged picture still has it, and one of a kind that is not read is told so.
@@ -37,7 +37,7 @@ def is_picture(path: Path) -> bool:
     """
     with path.open("rb") as file:
         head = file.read(HEAD)
-        if head[128:132] == b"DICM" or head.startswith(BEGINNINGS):
+        if is_dicom(head) or head.startswith(BEGINNINGS):
             return True
         if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
             return True

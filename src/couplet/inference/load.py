@@ -13,6 +13,7 @@ import torch
 
 from couplet.evaluation.calibration.inverse import posterior_of
 from couplet.evaluation.sets import ConformalRecord, prediction_sets
+from couplet.images.picture import CHEST
 from couplet.inference.calibrate import of_ensemble
 from couplet.inference.engine import Engine, TorchEngine
 from couplet.inference.ensemble import mean_over_folds
@@ -36,6 +37,7 @@ from couplet.settings.schema.train import TrainParams
 from couplet.settings.yaml12 import read_yaml
 
 INTENDED_USE = "Research on multi-label image classification. Not a medical device, not for diagnosis."
+OF_ANY_BODY_PART = ("csv", "coco")  # data sets that may show anything
 LATERAL = ("lateral", "ll", "rl", "llo", "rlo")
 
 
@@ -48,6 +50,7 @@ class ImageWay:
         channels: C, 1 or 3.
         codec: what the store's pixels went through.
         rendering: how grey values of medical formats become 8 bits.
+        body_parts: that a file may name; None: any.
         lateral: whether the model has seen lateral views, or nobody knows which it has seen.
     """
 
@@ -55,6 +58,7 @@ class ImageWay:
     channels: int
     codec: Codec
     rendering: Rendering = "voi"
+    body_parts: tuple[str, ...] | None = None
     lateral: bool = True
 
 
@@ -206,7 +210,8 @@ def _inference(project: Project, fold: int) -> InferenceParams:
 
 
 def _image_way(project: Project, record: ModelRecord) -> ImageWay:
-    layout = read_record(project.labels, image=dict)["image"]
+    stored = read_record(project.labels, image=dict, source=str)
+    layout = stored["image"]
     relative = project.labels.relative_to(project.root).as_posix()
     md5 = hashlib.md5(project.labels.read_bytes(), usedforsecurity=False).hexdigest()
     if record.data.get(relative) != md5:
@@ -215,8 +220,9 @@ def _image_way(project: Project, record: ModelRecord) -> ImageWay:
         )
     views = {view.casefold() for view in read_table(project.manifest, required=("view",))["view"].astype(str)}
     lateral = views <= {""} or any(view.startswith(LATERAL) for view in views)
+    body_parts = None if stored["source"] in OF_ANY_BODY_PART else CHEST
     rendering = record.params["image"].get("dicom", "voi")
-    return ImageWay(layout["store_size"], layout["channels"], layout["codec"], rendering, lateral)
+    return ImageWay(layout["store_size"], layout["channels"], layout["codec"], rendering, body_parts, lateral)
 
 
 def _calibration(

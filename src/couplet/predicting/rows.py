@@ -20,7 +20,6 @@ from couplet.predicting.inputs import Ids, Input, digest_of, id_of
 from couplet.results.predictions import refuse_not_finite
 
 Status = Literal["ok", "unsuitable", "unreadable"]
-DICOM_ENDINGS = (".dcm", ".dicom")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ def read_input(ensemble: Ensemble, options: Options, file: Input) -> Row:
             way.store_size,
             way.channels,
             way.rendering,
-            name=file.name if file.name.lower().endswith(DICOM_ENDINGS) else "",
+            name=file.name,
+            body_parts=way.body_parts,
             allow_unsuitable=options.unsuitable == "predict",
             with_study=options.with_study,
         )
