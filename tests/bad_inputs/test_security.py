@@ -137,7 +137,8 @@ def test_too_many_pixels_are_refused_before_any_is_decoded(monkeypatch: pytest.M
 def test_too_large_a_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     image = packing.RawImage("never_opened.png", size=2**30 + 1, md5="")
     assert (
-        packing._decode_as_listed(tmp_path, 32, 1, "raw", image) == "the file has more than 1073741824 bytes"
+        packing._decode_as_listed(tmp_path, 32, 1, "raw", "voi", None, image).result
+        == "the file has more than 1073741824 bytes"
     )
 
 

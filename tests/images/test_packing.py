@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from couplet.images import packing
-from couplet.images.decode import decode, decode_bytes
+from couplet.images.decode import decode, decode_picture
 from couplet.images.packing import Outcome, Packing, RawImage
 from couplet.images.writing import Encoded
 from couplet.project.errors import UserError
@@ -64,9 +64,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     names: list[str] = []
     original = packing._decode_as_listed
 
-    def count(raw: Path, size: int, channels: int, codec: Codec, image: RawImage) -> Encoded:
-        names.append(image.path)
-        return original(raw, size, channels, codec, image)
+    def count(*arguments: Any) -> Encoded:
+        names.append(arguments[-1].path)
+        return original(*arguments)
 
     monkeypatch.setattr(packing, "_decode_as_listed", count)
     yield names
@@ -80,7 +80,7 @@ def test_unreadable_images_leave_their_shard_only(tmp_path: Path, raw: Path, ima
     ]  # fmt: skip
     assert outcomes[1].reason.startswith("the file is no image") and outcomes[6].reason == "the file is empty"
     picture = hashlib.blake2b(decode(raw / "0.png", SIZE, 1)[0].tobytes(), digest_size=8).hexdigest()
-    assert outcomes[0] == Outcome(0, 0, 30, 20, picture, "") and len(picture) == 16
+    assert outcomes[0] == Outcome(0, 0, 30, 20, picture) and len(picture) == 16
     assert {outcomes[i].picture for i in (1, 6)} == {""}
 
     done.link_into(tmp_path / "out")
@@ -423,11 +423,11 @@ def test_odd_metadata_is_no_ones_warning(
 ) -> None:
     """Threads share the filter of warnings: it is set around all of them."""
 
-    def grumbles(*arguments: object) -> object:
+    def grumbles(*arguments: Any, **options: Any) -> object:
         warnings.warn("corrupt EXIF data", stacklevel=1)
-        return decode_bytes(*arguments)  # type: ignore[arg-type]
+        return decode_picture(*arguments, **options)
 
-    monkeypatch.setattr(packing, "decode_bytes", grumbles)
+    monkeypatch.setattr(packing, "decode_picture", grumbles)
     monkeypatch.setenv("COUPLET_WORKERS", "3")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from couplet.images.codec import encode
 from couplet.images.store import ImageStore
-from couplet.images.writing import NewShard, Stored
+from couplet.images.writing import Encoded, NewShard, Stored
 from couplet.project.files import write_csv, write_json
 from couplet.project.project import HERE
 from couplet.settings.schema.image import Codec
@@ -24,7 +24,9 @@ def write_store(folder: Path, images: Iterable[np.ndarray], codec: Codec = "raw"
     shape = first.shape
     shard = NewShard(folder / "shard", codec)
     written = list(
-        shard.write(((encode(pixels, codec), Stored(0, 0, "")) for pixels in chain([first], stream)), shape)
+        shard.write(
+            (Encoded(Stored(0, 0, ""), encode(pixels, codec)) for pixels in chain([first], stream)), shape
+        )
     )
     shard.link_into(folder, 0)
     write_csv(folder / HERE.manifest.name, pd.DataFrame({"shard": 0, "row": range(len(written))}))

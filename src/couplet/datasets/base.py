@@ -15,7 +15,9 @@ from couplet.settings.schema.messages import suggest, what_is_wrong
 # The columns of Dataset.table before the labels.
 META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")
 # Names that a label must not have: it shares tables with these columns later.
-RESERVED = frozenset({*META, "width", "height", "shard", "picture", "reason", "fold", "source"})
+RESERVED = frozenset(
+    {*META, "width", "height", "shard", "picture", "reason", "fold", "source", "view_position", "burned_in"}
+)
 
 
 class Settings(BaseModel):

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from pandas import Series
 
+from couplet.images.picture import DICOM_ENDINGS
 from couplet.project.errors import UserError
 
 # Absolute paths, drive letters, backslashes, empty, `.` and `..` parts, and control characters.
 _UNSAFE = r"^/|^[A-Za-z]:|\\|(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]"
 
 # What an image file may end with; a name in a label table may come without.
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
-# What is found under a name without an ending, to be refused for what it is.
-_DICOM_ENDINGS = (".dcm", ".dicom")
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm"),
+    *DICOM_ENDINGS,
+)
 # What network storage keeps beside the data: thumbnails, and what was deleted.
 _NOT_DATA = ("@eaDir", "#recycle")
 # More folders than these at the top are one for each patient or study, and none of them holds all images.
@@ -121,8 +123,8 @@ def homes_of(folder: Path, name: str) -> list[str]:
     """
     if not name or not folder.is_dir():
         return []
-    endings = (*IMAGE_ENDINGS, *_DICOM_ENDINGS)
-    ends = ("",) if name.lower().endswith(endings) else ("", *endings, *map(str.upper, endings))
+    endings = ("", *IMAGE_ENDINGS, *map(str.upper, IMAGE_ENDINGS))
+    ends = ("",) if name.lower().endswith(IMAGE_ENDINGS) else endings
 
     def holds(place: str) -> bool:
         try:
@@ -143,7 +145,7 @@ def with_endings(folder: Path, paths: Series, where: Callable[[int], str]) -> Se
     """Give the paths of images that a label table names without `.jpg` or the like the ending of their files.
 
     A path that is a file stays as it is, and so does one that is nowhere, which `check_images` names. A DICOM file
-    is taken where there is no image, so that whoever decodes it says what it is.
+    is taken where there is no other: what somebody converted is meant to be read.
 
     Raises:
         UserError: two files differ from such a path by their ending alone.
@@ -153,12 +155,12 @@ def with_endings(folder: Path, paths: Series, where: Callable[[int], str]) -> Se
     found = [
         path
         for path, _ in walk(folder, set(paths.str.partition("/")[0]))
-        if path.lower().endswith((*IMAGE_ENDINGS, *_DICOM_ENDINGS))
+        if path.lower().endswith(IMAGE_ENDINGS)
     ]
     images: dict[str, list[str]] = {}
     dicom: dict[str, list[str]] = {}
     for path in sorted(found):
-        kind = images if path.lower().endswith(IMAGE_ENDINGS) else dicom
+        kind = dicom if path.lower().endswith(DICOM_ENDINGS) else images
         kind.setdefault(path.rpartition(".")[0], []).append(path)
     there = set(found)
     whole = {}

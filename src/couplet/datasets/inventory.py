@@ -32,7 +32,7 @@ from couplet.project.project import HERE, Project
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
 # What an adapter may read by any name; lists that end in .txt have names of their own.
-_READ_ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".dicom", ".csv", ".csv.gz", ".json")
+_READ_ENDINGS = (*IMAGE_ENDINGS, ".csv", ".csv.gz", ".json")
 RESCAN = "run `couplet scan`"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from couplet.datasets import chexpert, coco, csv_table, grand_xray_slam, mimic_cxr_jpg, nih
 from couplet.datasets.base import Dataset, parse_settings
 from couplet.datasets.folder import require_folder
+from couplet.images.picture import CHEST
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
@@ -23,6 +24,15 @@ ADAPTERS: dict[str, ModuleType] = {
     "csv": csv_table,
     "coco": coco,
 }
+
+
+# Data sets whose DICOM files may show any part of the body.
+OF_ANY_BODY_PART = ("csv", "coco")
+
+
+def body_parts(source: str) -> tuple[str, ...] | None:
+    """Values of BodyPartExamined that suit `data.source`, for `couplet.images.decode.decode_picture`; None: any."""
+    return None if source in OF_ANY_BODY_PART else CHEST
 
 
 def read_dataset(

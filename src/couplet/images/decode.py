@@ -20,7 +20,14 @@ from PIL import Image, ImageFile, TiffImagePlugin, features
 
 from couplet.images.foreign import describe
 from couplet.images.jpeg import load_whole
-from couplet.images.picture import INSTALL, MissingExtra, Picture, UnreadableImage, UnsuitableImage
+from couplet.images.picture import (
+    DICOM_ENDINGS,
+    INSTALL,
+    MissingExtra,
+    Picture,
+    UnreadableImage,
+    UnsuitableImage,
+)
 from couplet.images.samples import read_wide, require_upper_bits, to_eight_bits
 from couplet.images.tiff import as_meant, prepare_tiff, silence_libtiff, white_is_zero
 from couplet.settings.schema.image import Rendering
@@ -33,7 +40,6 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**30
 # The code besides this file that decides the pixels.
 PARTS = ("foreign.py", "jpeg.py", "picture.py", "samples.py", "tiff.py")
-DICOM_ENDINGS = (".dcm", ".dicom")
 NO_PREAMBLE = "no DICOM preamble: rewrite the file with dcmconv"
 __all__ = ["MissingExtra", "Picture", "UnreadableImage", "UnsuitableImage", "decode_bytes", "decode_picture"]
 

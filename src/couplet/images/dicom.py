@@ -6,11 +6,8 @@ Read top to bottom: header, refusals, pixels, rendering. Compressed pixels are d
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
 from math import ceil
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -56,9 +53,6 @@ NO_EXTENDED = (
     "JPEG extended (12 bit) has no decoder with a free licence here: pip install pylibjpeg-libjpeg (GPL-3) adds one, "
     "or write the file losslessly"
 )
-LIBRARIES = ("pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pyjpegls", "python-gdcm")
-# The code that decides the pixels of DICOM.
-PARTS = ("codestream.py", "decoder_process.py", "dicom.py", "dicom_header.py", "helper.py", "rendering.py")
 
 
 class Film(NamedTuple):
@@ -67,12 +61,6 @@ class Film(NamedTuple):
     grey: np.ndarray
     facts: Facts
     unsuitable: str
-
-
-def dicom_fingerprint(rendering: Rendering) -> str:
-    """A digest of what decides the pixels besides the file: this code, the setting and the libraries."""
-    code = b"".join(Path(__file__).with_name(name).read_bytes() for name in PARTS)
-    return hashlib.sha256(code + f"{rendering} {[_version(name) for name in LIBRARIES]}".encode()).hexdigest()
 
 
 def read_dicom(
@@ -208,10 +196,3 @@ def _eight_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
     if bits == 8 and pixels.dtype == np.uint8:
         return pixels
     return np.rint(pixels * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

@@ -12,21 +12,23 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from couplet.images.codec import EXPECTED_SHARE, codec_fingerprint, encode, picture_digest, workers_wanted
-from couplet.images.decode import MAX_BYTES, UnreadableImage, decode_bytes, fingerprint
+from couplet.images.decode import MAX_BYTES, decode_picture, fingerprint, is_dicom
+from couplet.images.dicom_version import dicom_fingerprint
+from couplet.images.picture import MissingExtra, UnreadableImage, UnsuitableImage
 from couplet.images.pool import ordered_map
 from couplet.images.writing import Encoded, NewShard, Stored
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.manifest import SHARD_STRIDE
 from couplet.results.shard_list import write_shard_list
-from couplet.settings.schema.image import Codec
+from couplet.settings.schema.image import Codec, Rendering
 
 SHARD_SIZE = SHARD_STRIDE
 
@@ -40,13 +42,15 @@ class RawImage(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one image: its place in the store, original size in pixels and `picture_digest`, or a reason."""
+    """What became of one image: its place in the store and what `Stored` says of it, or a reason."""
 
     shard: int = -1
     row: int = -1
     width: int = 0
     height: int = 0
     picture: str = ""
+    view_position: str = ""
+    burned_in: bool = False
     reason: str = ""
 
 
@@ -62,6 +66,8 @@ class Packing:
         channels: 1 or 3.
         shard_size: images per shard, at most SHARD_STRIDE.
         codec: how images are written (`couplet.images.codec`).
+        rendering: how grey values of DICOM become 8 bits.
+        body_parts: values of BodyPartExamined that suit; None: any.
     """
 
     raw: Path
@@ -71,15 +77,19 @@ class Packing:
     channels: int
     shard_size: int
     codec: Codec = "raw"
+    rendering: Rendering = "voi"
+    body_parts: Collection[str] | None = None
 
     def run(self) -> Iterator[Outcome]:
         """Make the shards that are not in scratch yet; yield one outcome per image, in order.
 
         Raises:
-            UserError: a file is not the one of the inventory, or the disk is too small.
+            UserError: a file is not the one of the inventory, or DICOM and what reads it is not installed; or the
+                disk is too small.
         """
         self._require_space()
-        decode = partial(_decode_as_listed, self.raw, self.size, self.channels, self.codec)
+        how = (self.size, self.channels, self.codec, self.rendering, self.body_parts)
+        decode = partial(_decode_as_listed, self.raw, *how)
         with warnings.catch_warnings(), ordered_map(decode, workers_wanted()) as decoded:
             # Pillow's warnings about metadata are silenced: `decode_bytes` raises for whatever affects pixels. Set
             # once, here, because all threads of the pool share the filter.
@@ -111,13 +121,14 @@ class Packing:
     @cached_property
     def _shards(self) -> dict[NewShard, Sequence[RawImage]]:
         origin = [fingerprint(), codec_fingerprint(self.codec), self.size, self.channels]
+        dicom = dicom_fingerprint(self.rendering, self.body_parts)
         shards = {}
         for start in range(0, len(self.images), self.shard_size):
             images = self.images[start : start + self.shard_size]
             # Two shards may hold copies of the same files: `start` gives them different names.
             content = json.dumps([origin, start, [image.md5 for image in images]])
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-            shards[NewShard(self.scratch / digest, self.codec)] = images
+            shards[NewShard(self.scratch / digest, self.codec, dicom)] = images
         return shards
 
     def _require_space(self) -> None:
@@ -132,11 +143,19 @@ class Packing:
             )
 
 
-def _decode_as_listed(raw: Path, size: int, channels: int, codec: Codec, image: RawImage) -> Encoded:
+def _decode_as_listed(
+    raw: Path,
+    size: int,
+    channels: int,
+    codec: Codec,
+    rendering: Rendering,
+    body_parts: Collection[str] | None,
+    image: RawImage,
+) -> Encoded:
     """One file's bytes in the store, or why it has none; it is read once, and must be the inventory's."""
     path = raw / image.path
     if image.size > MAX_BYTES:
-        return f"the file has more than {MAX_BYTES} bytes"
+        return Encoded(f"the file has more than {MAX_BYTES} bytes")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -148,8 +167,12 @@ def _decode_as_listed(raw: Path, size: int, channels: int, codec: Codec, image: 
             f"{path} changed since {HERE.inventory} was written: restore it, or run `couplet scan`"
         )
     try:
-        pixels, original = decode_bytes(content, size, channels)
-    except UnreadableImage as error:
-        return str(error)
-    encoded = encode(pixels, codec)
-    return encoded, Stored(*original, picture_digest(pixels, encoded))
+        picture = decode_picture(content, size, channels, rendering, name=image.path, body_parts=body_parts)
+    except MissingExtra as error:
+        raise UserError(f"{path}: {error}") from None
+    except (UnreadableImage, UnsuitableImage) as error:
+        return Encoded(str(error), dicom=is_dicom(content))
+    encoded, facts = encode(picture.pixels, codec), picture.facts
+    digest = picture_digest(picture.pixels, encoded)
+    stored = Stored(picture.width, picture.height, digest, facts.view_position, facts.burned_in is True)
+    return Encoded(stored, encoded, picture.dicom)

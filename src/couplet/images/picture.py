@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+DICOM_ENDINGS = (".dcm", ".dicom")
 INSTALL = 'pip install "couplet[dicom]"'
 # Values of BodyPartExamined in sets of chest X-rays; an empty one suits too, de-identification takes it away.
 CHEST = ("CHEST", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS")

@@ -18,22 +18,39 @@ from couplet.settings.schema.image import Codec
 
 
 class Stored(NamedTuple):
-    """What is known of an image in a shard: its original size in pixels, and its `codec.picture_digest`."""
+    """What is known of an image in a shard: its original size in pixels, its `codec.picture_digest`, and of DICOM.
+
+    That is ViewPosition, and whether BurnedInAnnotation is YES (`couplet.images.picture.Facts`).
+    """
 
     width: int
     height: int
     picture: str
+    view_position: str = ""
+    burned_in: bool = False
 
 
-Encoded = tuple[bytes, Stored] | str  # an image in the shard and what is known of it, or why there is none
+class Encoded(NamedTuple):
+    """An image in the shard and what is known of it, or why there is none; and whether its file is DICOM."""
+
+    result: Stored | str
+    content: bytes = b""
+    dicom: bool = False
 
 
 @dataclass(frozen=True)
 class NewShard:
-    """Files that differ in their endings only: one or two of the codec, and a JSON record of what is in them."""
+    """Files that differ in their endings only: one or two of the codec, and a JSON record of what is in them.
+
+    Attributes:
+        stem: their path without the endings, named by what images follow from.
+        codec: how images are written.
+        dicom: digest of what DICOM images follow from besides: it counts for shards that hold some.
+    """
 
     stem: Path
     codec: Codec
+    dicom: str = ""
 
     @property
     def files(self) -> list[Path]:
@@ -52,7 +69,8 @@ class NewShard:
         try:
             record = read_json(self.record)
             images = [image if isinstance(image, str) else Stored(*image) for image in record["images"]]
-            return images if record["sha256"] == [_sha256(file) for file in self.files] else None
+            same = record.get("dicom", self.dicom) == self.dicom
+            return images if same and record["sha256"] == [_sha256(file) for file in self.files] else None
         except (UserError, KeyError, TypeError):
             return None
 
@@ -61,17 +79,16 @@ class NewShard:
         file, *index = self.files
         temporary = self.stem.with_suffix(".tmp")
         results: list[Stored | str] = []
+        any_dicom = False
         offsets = [0]
         with naming(file), temporary.open("wb") as shard:
             start = shard.write(self._header(0, shape))
             for item in encoded:
-                if isinstance(item, str):
-                    results.append(item)
-                else:
-                    content, stored = item
-                    offsets.append(offsets[-1] + shard.write(content))
-                    results.append(stored)
-                yield results[-1]
+                if not isinstance(item.result, str):
+                    offsets.append(offsets[-1] + shard.write(item.content))
+                any_dicom |= item.dicom
+                results.append(item.result)
+                yield item.result
             # Only now is it known how many images are readable. NumPy pads headers: the length stays the same.
             shard.seek(0)
             if shard.write(self._header(len(offsets) - 1, shape)) != start:
@@ -81,7 +98,8 @@ class NewShard:
         temporary.replace(file)
         for path in index:
             write_bytes(path, index_file(offsets))
-        write_json(self.record, {"sha256": [_sha256(path) for path in self.files], "images": results})
+        record = {"sha256": [_sha256(path) for path in self.files], "images": results}
+        write_json(self.record, record | ({"dicom": self.dicom} if any_dicom else {}))
 
     def link_into(self, folder: Path, number: int) -> list[StoredFile]:
         """Give the files their names in `folder`, as hard links where the file system allows it; say what they are."""

@@ -12,7 +12,7 @@ from pandas import DataFrame
 from couplet.datasets.base import Dataset
 from couplet.datasets.folder import IMAGE_ENDINGS
 from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
-from couplet.datasets.registry import read_dataset
+from couplet.datasets.registry import body_parts, read_dataset
 from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.images.packing import SHARD_SIZE, Outcome, Packing, RawImage
 from couplet.project.console import progress, say
@@ -47,12 +47,24 @@ def prepare() -> None:
     say(f"{source}: {len(table)} images, {len(dataset.labels)} labels{notes}")
 
     with workspace("prepare", f"{source}-{image.store_size}x{image.channels}", project) as scratch:
-        packing = Packing(raw, images, scratch, image.store_size, image.channels, SHARD_SIZE, image.codec)
+        packing = Packing(
+            raw,
+            images,
+            scratch,
+            image.store_size,
+            image.channels,
+            SHARD_SIZE,
+            image.codec,
+            image.dicom,
+            body_parts(source),
+        )
         outcomes = list(progress(packing.run(), "decoding", len(table)))
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
+        table["view"] = table["view"].mask(table["view"] == "", table["view_position"])
         readable = table["reason"] == ""
         refuse_unreadable(table, readable, params.data.max_unreadable, project.scratch)
         say_blank(table[readable], dataset)
+        say_burned_in(table[readable], dataset)
 
         if own_settings(load_params(project.params)) != own_settings(params):
             raise UserError(
@@ -94,7 +106,8 @@ def read_raw(raw: Path, params: Params, project: Project) -> tuple[Dataset, list
 
 def own_settings(params: Params) -> tuple[object, ...]:
     """The settings that this stage's result follows from."""
-    return params.data, params.image.store_size, params.image.channels, params.image.codec
+    image = params.image
+    return params.data, image.store_size, image.channels, image.codec, image.dicom
 
 
 def listed_images(table: DataFrame, inventory: Inventory) -> list[RawImage]:
@@ -159,6 +172,15 @@ def say_blank(table: DataFrame, dataset: Dataset) -> None:
         say(
             f"warning: blank images, of one value only: {len(blank):,} (first: {blank.iloc[0]}): nothing is learnt "
             "from them, take them out of the label table"
+        )
+
+
+def say_burned_in(table: DataFrame, dataset: Dataset) -> None:
+    """Say and count of how many stored images the DICOM header says that text is burned into the pixels."""
+    if n := int(table["burned_in"].sum()):
+        dataset.notes["images_with_burned_in_text"] = n
+        say(
+            f"warning: {n:,} images have text in their pixels (BurnedInAnnotation), perhaps names: it is left in"
         )
 
 

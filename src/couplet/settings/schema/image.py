@@ -30,6 +30,11 @@ class ImageParams(Section):
         description="how pixels are kept; raw: exact, jpeg: a fifth of the space",
         json_schema_extra=COUPLET,
     )
+    dicom: Rendering = Field(
+        "voi",
+        description="how grey values of DICOM become 8 bits (of other files: how their makers did it); voi: by window",
+        json_schema_extra=COUPLET,
+    )
 
     @model_validator(mode="after")
     def _check(self) -> ImageParams:
