@@ -134,3 +134,12 @@ def test_a_column_that_is_no_label_is_never_one(mimic, put, capsys):
     put("mimic-cxr-2.0.0-chexpert.csv", CHEXPERT.replace("\n", ",0\n").replace("Devices,0", "Devices,fold"))
     check(read_dataset("mimic_cxr_jpg", mimic))
     assert "columns that are not read: fold\n" in capsys.readouterr().out
+
+
+def test_the_dicom_files_of_mimic_cxr(mimic, put):
+    for path in PATHS:
+        (mimic / path).unlink()
+        put(path.replace(".jpg", ".dcm"))
+    dataset = read_dataset("mimic_cxr_jpg", mimic, {"files": "dcm"})
+    assert dataset.table["path"].tolist() == [path.replace(".jpg", ".dcm") for path in PATHS]
+    assert f"{PATHS[0]} is not in {mimic}" in refused(read_dataset, "mimic_cxr_jpg", mimic)

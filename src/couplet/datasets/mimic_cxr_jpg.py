@@ -1,4 +1,7 @@
-"""MIMIC-CXR-JPG: labels per study, split, metadata per image, files/p10/p10000032/s50414267/<dicom>.jpg."""
+"""MIMIC-CXR-JPG: labels per study, split, metadata per image, files/p10/p10000032/s50414267/<dicom>.jpg.
+
+MIMIC-CXR itself has the same tree with .dcm; its labels are the tables of MIMIC-CXR-JPG.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ class Args(Settings):
     labeler: Literal["auto", "chexpert", "negbio"] = Field(
         "auto", description="whose labels; auto: chexpert, and negbio where that table alone is there"
     )
+    files: Literal["jpg", "dcm"] = Field("jpg", description="jpg, or the DICOM of MIMIC-CXR")
 
 
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
@@ -53,7 +57,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     if keys.empty:
         raise UserError(f"{studies.path} has no study of {split.path.name}: use the tables of one release")
     home = "files/p" + patient.str[:2] + "/p" + patient + "/s" + study + "/"
-    paths = (home + image_id + ".jpg")[labelled]
+    paths = (home + image_id + f".{args.files}")[labelled]
     if check_files:
         check_images(folder, paths, split.place("dicom_id"))
     images = image_table(

@@ -6,7 +6,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from couplet.datasets import chexpert, coco, csv_table, grand_xray_slam, mimic_cxr_jpg, nih
+from couplet.datasets import (
+    chexpert,
+    coco,
+    csv_table,
+    grand_xray_slam,
+    mimic_cxr_jpg,
+    nih,
+    rsna_pneumonia,
+    vindr_cxr,
+)
 from couplet.datasets.base import Dataset, parse_settings
 from couplet.datasets.folder import require_folder
 from couplet.images.picture import CHEST
@@ -21,6 +30,8 @@ ADAPTERS: dict[str, ModuleType] = {
     "nih": nih,
     "chexpert": chexpert,
     "mimic_cxr_jpg": mimic_cxr_jpg,
+    "vindr_cxr": vindr_cxr,
+    "rsna_pneumonia": rsna_pneumonia,
     "csv": csv_table,
     "coco": coco,
 }

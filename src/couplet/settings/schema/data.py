@@ -9,7 +9,17 @@ from pydantic import Field
 from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Fraction, Section
 
 Policy = Literal["ignore", "zeros", "ones"]
-Source = Literal["phantom", "grand_xray_slam", "nih", "chexpert", "mimic_cxr_jpg", "csv", "coco"]
+Source = Literal[
+    "phantom",
+    "grand_xray_slam",
+    "nih",
+    "chexpert",
+    "mimic_cxr_jpg",
+    "vindr_cxr",
+    "rsna_pneumonia",
+    "csv",
+    "coco",
+]
 SOURCES: tuple[str, ...] = get_args(Source)
 
 
