@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -9,8 +11,14 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from couplet.evaluation.calibration.beta import BetaMap, fit_beta, off_edges
+from couplet.evaluation.calibration.error import log_losses
+from couplet.evaluation.calibration.fitting import OutOfFold, fit_calibrators
+from couplet.evaluation.calibration.inverse import posterior_of
 from couplet.evaluation.calibration.logistic import fit_logistic
+from couplet.evaluation.calibration.slopes import calibration_lines
 from couplet.evaluation.metrics import auc_per_label
+from couplet.settings.schema.calibration import Method
+from couplet.settings.schema.loss import LossParams
 
 PRIOR = BetaMap(5.7199366, 0.33773939, 1.79999729)
 IDENTITY = BetaMap(1.0, 1.0, 0.0)
@@ -104,11 +112,56 @@ def test_separated_rows_have_an_end() -> None:
     np.testing.assert_allclose(found, reference(off_edges(p), y, PRIOR), atol=1e-3)
 
 
-def test_only_0_and_1_are_moved() -> None:
-    p = np.array([0.0, 1e-300, 1e-12, 1e-9, 1 - 2**-24, 1 - 2**-53, 1.0])
-    expected = np.array([1e-12, 1e-300, 1e-12, 1e-9, 1 - 2**-24, 1 - 2**-53, 1 - 2**-25])
+def test_of_float32_only_0_and_1_are_moved() -> None:
+    """To half-way between them and their neighbours, so that they stay the ends: 2^-149 is the smallest float32."""
+    p = np.array([0.0, 2.0**-149, 1e-30, 1e-12, 1e-9, 1 - 2.0**-24, 1.0])
+    assert (p.astype(np.float32) == p).sum() == 4 and p.astype(np.float32)[1] > 0
+    expected = np.array([2.0**-150, 2.0**-149, 1e-30, 1e-12, 1e-9, 1 - 2.0**-24, 1 - 2.0**-25])
     assert (off_edges(p) == expected).all()
     assert np.isfinite(PRIOR.logit(p)).all()
+    assert (np.diff(PRIOR.logit(p)) > 0).all()
+
+
+def test_no_number_overtakes_another_at_the_edges() -> None:
+    """Also of float64, where what is nearer to 0 or 1 than any float32 counts as 0 and 1 do."""
+    p = np.array([0.0, 1e-300, 2.0**-149, 0.5, 1 - 2.0**-24, 1 - 2.0**-26, 1 - 2.0**-53, 1.0])
+    z = PRIOR.logit(p)
+    assert (np.diff(z) >= 0).all()
+    assert z[0] == z[1] < z[2] and z[4] < z[5] == z[7]
+
+
+@pytest.mark.parametrize("method", ["beta", "inverse", "none"])
+def test_outputs_of_exactly_0_and_1_keep_their_places_to_the_end(method: Method) -> None:
+    """From the fit to the ensemble's stretched probability, its loss and its slope."""
+    rng = np.random.default_rng(8)
+    p = expit(rng.normal(-2, 2, (400, 1))).astype(np.float32).astype(np.float64)
+    p[:12, 0] = [0, 0, 0, 0, 1e-30, 1e-13, 1e-12, 1 - 2.0**-24, 1, 1, 1, 0.5]
+    truth = (rng.random(p.shape) < p).astype(float)
+    truth[[0, 8], 0] = [1, 0]  # as wrong as can be
+    oof = OutOfFold(truth, p, np.arange(400))
+    posterior = posterior_of(LossParams())
+    (fitted,) = fit_calibrators(oof, ["Edema"], posterior, method)
+    stretched = replace(fitted, kappa=1.3)
+    for one in (fitted, stretched):
+        q = one.ensemble_probability(p, posterior)
+        assert ((q >= 0) & (q <= 1)).all()
+        order = np.argsort(p[:, 0], kind="stable")
+        assert (np.diff(q[order, 0]) >= 0).all()
+        assert np.isfinite(log_losses(truth, q)).all()
+        line = calibration_lines(truth, q, np.arange(400))[0]
+        assert np.isfinite([line.slope, line.intercept]).all()
+    if method == "beta":  # strictly rising
+        q = fitted.probability(p, posterior)
+        np.testing.assert_array_equal(auc_per_label(truth, p), auc_per_label(truth, q))
+
+
+def test_the_surest_wrong_answer_costs_most() -> None:
+    losses = log_losses(np.ones((1, 4)), np.array([[0.0, 1e-30, 1e-11, 0.3]]))[0]
+    np.testing.assert_allclose(losses, [12 * np.log(10), 12 * np.log(10), 11 * np.log(10), -np.log(0.3)])
+    losses = log_losses(np.zeros((1, 4)), np.array([[1.0, 0.999999999, 1 - 2.0**-24, 0.3]]))[0]
+    np.testing.assert_allclose(
+        losses, [25 * np.log(2), 25 * np.log(2), 24 * np.log(2), -np.log(0.7)], rtol=1e-6
+    )
 
 
 def test_auc_stays_as_it_is() -> None:

@@ -20,6 +20,7 @@ from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.proportions import patient_sandwich, proportion
 
 BINS = 10
+SUREST = 1e-12  # of a probability in a loss: below it one wrong image would outweigh all others
 FEWEST_OF_A_CLASS = 100  # below it a reliability curve is too few to judge
 
 
@@ -45,12 +46,12 @@ class ReliabilityBin(NamedTuple):
 def log_losses(truth: np.ndarray, q: np.ndarray) -> np.ndarray:
     """-log of the probability that is given to what is true, (n, L); NaN where truth is.
 
-    q = 0 counts as 1e-12 and q = 1 as 1 - 2^-25, so that no image is infinite.
+    q is cut to 1e-12 and 1 - 2^-25, so that no image is infinite.
 
     >>> log_losses(np.array([[1, 0]]), np.array([[0.5, 0.2]])).round(4).tolist()
     [[0.6931, 0.2231]]
     """
-    q = off_edges(q)
+    q = np.maximum(off_edges(q), SUREST)
     return -(truth * np.log(q) + (1 - truth) * np.log1p(-q))
 
 

@@ -49,7 +49,7 @@ def calibration_lines(
 
     Args:
         truth: (n, L) of 0, 1 or NaN; an unknown cell takes no part.
-        q: (n, L) probabilities; 0 and 1 count as 1e-12 and 1 - 2^-25.
+        q: (n, L) probabilities, cut to 2^-150 and 1 - 2^-25.
         patients: (n,) patient of each image.
         slopes: False leaves slope and test out, which take most of the time.
 
