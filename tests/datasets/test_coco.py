@@ -99,12 +99,21 @@ def test_roboflows_root_category_is_said_and_no_label(coco, raw, capsys):
     dataset = read_dataset("coco", raw)
     assert dataset.labels == ["person", "car", "dog"]
     assert (
-        "instances_train2017.json: category 'chest-xray' (id 0) is above all others and without annotations: it is "
-        "no label\n"
+        "category 'chest-xray' (id 0) is above all others and without annotations: it is no label\n"
     ) in capsys.readouterr().out
     used = with_root(instances({9: "000009.jpg"}, [(9, 1), (9, 0)]))
     coco(used, with_root(instances({7: "000007.jpg"}, [(7, 0)])))
     assert read_dataset("coco", raw).labels == ["chest-xray", "person", "car", "dog"]
+    capsys.readouterr()
+
+
+def test_a_root_that_one_part_alone_annotates_is_a_label_of_both(coco, raw, capsys):
+    coco(with_root(TRAIN), with_root(instances({7: "000007.jpg"}, [(7, 0), (7, 3)])))
+    dataset = read_dataset("coco", raw)
+    assert dataset.labels == ["chest-xray", "person", "car", "dog"]
+    root = dataset.table.groupby("part")["chest-xray"].sum()
+    assert root.to_dict() == {"test": 1, "train": 0}
+    assert "above all others" not in capsys.readouterr().out
 
 
 def test_roboflows_layout_is_named(put, raw):

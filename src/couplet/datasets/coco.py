@@ -37,23 +37,34 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     out, or kept with `keep_unannotated`, and counted.
     """
     year = _year(folder) if args.year == "auto" else args.year
-    labels: list[str] = []
+    names: dict[int, str] = {}
+    used: set[int] = set()
+    roots: list[set[int]] = []
     parts, unannotated = [], 0
     for part, name in (("train", f"train{year}"), ("test", f"val{year}")):
         path = folder / "annotations" / f"instances_{name}.json"
         content = _read_instances(path)
-        categories = _without_root(path, content, _categories(path, content["categories"]))
-        if labels and list(categories.values()) != labels:
+        categories = _categories(path, content["categories"])
+        if names and list(categories.values()) != list(names.values()):
             raise UserError(
                 f"{path}: its categories are not those of train{year}: use the files of one release"
             )
-        labels = list(categories.values())
+        names = categories
+        used |= {annotation["category_id"] for annotation in content["annotations"]}
+        roots.append(_above_all(content["categories"]))
         images, without = _images(path, content, categories, part, name, args.keep_unannotated)
         unannotated += without
         if check_files:
             check_images(folder, images["path"], partial("{}, image id {}".format, path))
         parts.append(images)
     table = pd.concat(parts, ignore_index=True)
+    labels = list(names.values())
+    for number in set.intersection(*roots) - used:
+        say(
+            f"category {names[number]!r} (id {number}) is above all others and without annotations: it is no label"
+        )
+        labels.remove(names[number])
+        table = table.drop(columns=names[number])
     for image_id in table["image_id"][table["image_id"].duplicated()][:1]:
         raise UserError(
             f"{folder / 'annotations'}: {image_id} is in train{year} and in val{year}: take it out of one"
@@ -118,20 +129,13 @@ def _categories(path: Path, entries: list[dict[str, Any]]) -> dict[int, str]:
     return names
 
 
-def _without_root(
-    path: Path, content: dict[str, list[dict[str, Any]]], names: dict[int, str]
-) -> dict[int, str]:
-    """The categories but the one that Roboflow puts above all others, to which no annotation belongs."""
-    used = {annotation["category_id"] for annotation in content["annotations"]}
-    for number, name in names.items():
-        above = {entry.get("supercategory") for entry in content["categories"] if entry["id"] != number}
-        if number not in used and above == {name}:
-            say(
-                f"{path.name}: category {name!r} (id {number}) is above all others and without annotations: it is no "
-                "label"
-            )
-            return {other: names[other] for other in names if other != number}
-    return names
+def _above_all(entries: list[dict[str, Any]]) -> set[int]:
+    """The category that every other one has as its supercategory: Roboflow puts one above all, for no annotation."""
+    return {
+        entry["id"]
+        for entry in entries
+        if {other.get("supercategory") for other in entries if other is not entry} == {entry["name"]}
+    }
 
 
 def _images(
