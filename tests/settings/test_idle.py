@@ -216,3 +216,7 @@ def test_a_presets_own_value_is_not_complained_about() -> None:
     assert idle_lines(params_with({"schedule.name": "step"}), params_with(STEP)) == [
         "schedule.name = step without schedule.milestones: the learning rate never falls"
     ]
+
+
+def test_no_warm_up_is_how_step_is_and_no_idle_setting() -> None:
+    assert idle_lines(params_with({**STEP, "schedule.warmup_epochs": 0}), Params()) == []

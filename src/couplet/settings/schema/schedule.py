@@ -50,7 +50,8 @@ class ScheduleParams(Section):
 
     def idle(self) -> list[Idle]:
         """The other schedule's settings, and a rate that stays what it is."""
-        others = ("warmup_epochs",) if self.name == "step" else ("milestones", "factor")
+        # Without a warm-up is how `step` is; saying so is no mistake.
+        others = ("warmup_epochs",)[: self.warmup_epochs] if self.name == "step" else ("milestones", "factor")
         found = [
             not_read(f"schedule.{key}", getattr(self, key), f"schedule.name is {self.name}") for key in others
         ]
