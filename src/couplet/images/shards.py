@@ -1,13 +1,14 @@
 """The files of the store, read by place (`pread`) from any number of threads; at most OPEN_FILES of them are open.
 
-They are not mapped into memory: mapped pages count as this process's memory, which would grow with the store
-(1.4 GB after 8,192 images of 416 pixels), and a file that is cut short while it is mapped kills the process with
-a signal. What the map gains is microseconds per image that was read before; large images come from a cold disk
-faster this way, because the kernel hears of a whole batch before its first image is wanted (benchmarks/codec.py).
+They are not mapped into memory. Mapped pages count as this process's memory, which would grow with the store (1.4 GB
+after 8,192 images of 416 pixels), and a file that is cut short while it is mapped kills the process with a signal. A
+map would save a few microseconds for each image that has been read before. From a cold disk large images come faster
+without it, because the kernel is told which images of a batch follow before the first one is read
+(benchmarks/codec.py).
 
-A million images are more shards than a process may have files open (often 1,024, 256 on macOS). The file that was
-opened first is closed first, and opened again when it is wanted: which one goes hardly matters to a shuffled
-epoch, and so a read of a file that is open takes no lock and keeps no books.
+A million images are more shards than a process may have files open (often 1,024, 256 on macOS). At OPEN_FILES the file
+that was opened first is closed; the next read of it opens it again. Closing the least recently used one instead would
+need a lock and a note for every read, and would gain little, because an epoch reads the shards in random order.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from couplet.project.project import HERE
 from couplet.settings.schema.image import Codec
 
 Shape = tuple[int, int, int]
-HEADER_BYTES = 4096  # more than the header of any .npy file of ours; it ends where it says
+HEADER_BYTES = 4096  # enough for the header of any .npy file of ours, which says where it ends itself
 OPEN_FILES = 128  # in this process, of all its stores
 
 
@@ -105,7 +106,7 @@ class _Descriptor:
 
     @property
     def identity(self) -> tuple[int, int, int, int]:
-        """What another file in the same place has not got."""
+        """What tells this file from another one that was put in its place."""
         status = self.status
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
