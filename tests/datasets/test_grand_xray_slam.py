@@ -164,6 +164,16 @@ def test_the_sample_submission_must_have_the_14_labels(division_b, put):
     )
 
 
+def test_people_in_the_sample_submission_are_said_to_go_missing(division_b, put, capsys):
+    put("sample_submission_2.csv", sample(*TEST, columns=("Patient_ID", *LABELS)))
+    dataset = read_dataset("grand_xray_slam", division_b)
+    assert dataset.submission_columns == ["Image_name", *LABELS]
+    assert (
+        "sample_submission_2.csv: columns that are no labels and will not be in submission.csv: Patient_ID\n"
+        in capsys.readouterr().out
+    )
+
+
 def test_missing_images_are_named_with_their_table(division_b):
     (division_b / "test2" / TEST[1]).unlink()
     assert refused(read_dataset, "grand_xray_slam", division_b).startswith(

@@ -16,6 +16,7 @@ from pydantic import Field
 from couplet.datasets.base import Dataset, Settings, image_table
 from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
+from couplet.project.console import say
 from couplet.project.errors import UserError
 
 PEOPLE = ("Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition")
@@ -77,6 +78,10 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         if check_files:
             check_images(folder, images + names, listing.place(ID))
 
+    if sample and (left := [name for name in sample.columns if name not in (ID, *LABELS)]):
+        say(
+            f"{sample.path.name}: columns that are no labels and will not be in submission.csv: {', '.join(left)}"
+        )
     return Dataset(
         labels=list(LABELS),
         table=pd.concat(parts, ignore_index=True),
