@@ -346,7 +346,7 @@ CASES = [
         replaced("{raw}/labels.csv", "0,1,1\n", "0,1,0\n"),
         run="scan, prepare, split-mis",
         happens="named when the folds are dealt; the others are trained",
-        said=("labels of one value only, which nothing can be learned of: Rare (no positive)",),
+        said=("warning: labels of one value only, which nothing can be learned of: Rare (no positive)",),
     ),
     check(
         "a data set that does not exist",

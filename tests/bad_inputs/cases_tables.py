@@ -274,9 +274,7 @@ CASES = [
         "a label with one value",
         made("image,patient,A,B", "{name},p{i},{odd},1"),
         happens="said before anything is decoded",
-        said=(
-            "warning: labels with one value among the training images, from which nothing is learnt: B (1)",
-        ),
+        said=("warning: labels of one value only, which nothing can be learned of: B (no negative)",),
     ),
     Case(
         "a test image that is blank in every label, with data.unmentioned: zeros",

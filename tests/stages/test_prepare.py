@@ -529,14 +529,14 @@ def test_labels_that_have_one_value_are_said(project: Path, capsys: pytest.Captu
     scan_source("csv")
     prepare()
     said = (
-        "warning: labels with one value among the training images, from which nothing is learnt: "
-        "B (1), C (0), D (unknown)\n"
+        "warning: labels of one value only, which nothing can be learned of: B (no negative), C (no positive), "
+        "D (never known)\n"
     )
     assert said in capsys.readouterr().out
     write_settings(data__source="csv", data__unmentioned="zeros", data__uncertain="ones")
     prepare()
     assert (
-        "warning: labels with one value among the training images, from which nothing is learnt: C (0)\n"
+        "warning: labels of one value only, which nothing can be learned of: C (no positive)\n"
         in capsys.readouterr().out
     )
 
@@ -583,8 +583,9 @@ def test_odd_real_files_all_go_through(covid: Path, capsys: pytest.CaptureFixtur
     prepare()
     assert (
         "labels.csv: columns that are not read: offset, finding, license\n"
-        "warning: labels with one value among the training images, from which nothing is learnt: SARS (0), "
-        "Varicella (0), Streptococcus (0), Mycoplasma (0), E.Coli (0), Chlamydophila (0), Lipoid Pneumonia (0)\n"
+        "warning: labels of one value only, which nothing can be learned of: SARS (no positive), "
+        "Varicella (no positive), Streptococcus (no positive), Mycoplasma (no positive), E.Coli (no positive), "
+        "Chlamydophila (no positive), Lipoid Pneumonia (no positive)\n"
         "csv: 53 images, 18 labels, repeated rows: 5\n"
     ) in capsys.readouterr().out
     labels = json.loads(HERE.labels.read_text())

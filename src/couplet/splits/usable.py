@@ -8,6 +8,8 @@ import numpy as np
 
 from couplet.project.errors import UserError
 
+SHOWN = 20  # labels in a sentence
+
 
 def refuse_untrainable(truth: np.ndarray, fold: np.ndarray, folds: Sequence[int], batch_size: int) -> None:
     """Raise a UserError if one of the folds could not be trained, whatever the others give.
@@ -36,6 +38,19 @@ def refuse_untrainable(truth: np.ndarray, fold: np.ndarray, folds: Sequence[int]
                 f"fold {k} trains on {n_train} images, fewer than train.batch_size = {batch_size}: "
                 "lower train.batch_size"
             )
+
+
+def one_valued_line(truth: np.ndarray, labels: Sequence[str]) -> str:
+    """The sentence that names `one_valued` labels, empty if there are none.
+
+    >>> one_valued_line(np.array([[1.0, 0.0], [0.0, 0.0]]), ["Edema", "Mass"])
+    'labels of one value only, which nothing can be learned of: Mass (no positive)'
+    """
+    idle = one_valued(truth, labels)
+    if not idle:
+        return ""
+    more = f" and {len(idle) - SHOWN} more" if len(idle) > SHOWN else ""
+    return f"labels of one value only, which nothing can be learned of: {', '.join(idle[:SHOWN])}{more}"
 
 
 def one_valued(truth: np.ndarray, labels: Sequence[str]) -> list[str]:

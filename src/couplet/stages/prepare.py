@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
@@ -24,6 +25,7 @@ from couplet.results.weights import refuse_unlisted_weights
 from couplet.running.stale import refuse_stale_folds
 from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
+from couplet.splits.usable import one_valued_line
 
 QUARANTINE = ["image_id", "part", "path", "reason"]
 
@@ -130,16 +132,9 @@ def hidden_listed(dataset: Dataset) -> int:
 
 def say_one_valued(table: DataFrame, labels: list[str]) -> None:
     """Say which labels have one value among the training images, their unknown cells resolved."""
-    train = table.loc[table["part"] == "train", labels]
-    low, high = train.min(), train.max()
-    value = {name: "unknown" if pd.isna(low[name]) else int(low[name]) for name in labels}
-    one = [f"{name} ({value[name]})" for name in labels if not low[name] < high[name]]
-    if one:
-        more = f" and {len(one) - 20} more" if len(one) > 20 else ""
-        say(
-            "warning: labels with one value among the training images, from which nothing is learnt: "
-            f"{', '.join(one[:20])}{more}"
-        )
+    truth = table.loc[table["part"] == "train", labels].to_numpy(np.float64)
+    if idle := one_valued_line(truth, labels):
+        say(f"warning: {idle}")
 
 
 def identical_files(table: DataFrame, images: list[RawImage]) -> dict[str, int]:

@@ -29,7 +29,7 @@ from couplet.splits.sharing import (
     refuse_too_many_linked,
     shared_pictures,
 )
-from couplet.splits.usable import one_valued, refuse_untrainable
+from couplet.splits.usable import one_valued_line, refuse_untrainable
 
 
 def split_mis() -> None:
@@ -78,10 +78,8 @@ def say_who_shares(metrics: SplitMetrics, manifest: Manifest, split: SplitParams
 
 def say_what_is_idle(fold: np.ndarray, manifest: Manifest, split: SplitParams) -> None:
     """Say which labels nothing can be learned of, and that a chosen split.test_fraction is not used."""
-    idle = one_valued(manifest.truth[fold != "test"], manifest.labels)
-    if idle:
-        shown = ", ".join(idle[:5]) + (f" and {len(idle) - 5} more" if len(idle) > 5 else "")
-        say(f"labels of one value only, which nothing can be learned of: {shown}")
+    if idle := one_valued_line(manifest.truth[fold != "test"], manifest.labels):
+        say(f"warning: {idle}")
     own = bool((manifest.table["part"] == "test").any())
     if own and split.test_fraction != SplitParams.model_fields["test_fraction"].default:
         say(f"split.test_fraction = {split.test_fraction} is not used: the data set has its own test part")
