@@ -289,8 +289,9 @@ CASES = [
         "a subgroup that the images' table does not know",
         setting("report.groups", ["scanner"]),
         run="scan, prepare, split-mis",
-        refused="params.yaml: report.groups names 'scanner', which is no column of data/prepared/manifest.csv: name some "
-        "of part, patient_id, study_id, view, sex, age, width, height, shard, row, picture, or leave it empty",
+        refused="params.yaml: report.groups names 'scanner', which is no column of groups in data/prepared/manifest.csv: "
+        "name some of width, height, keep more columns of a csv table by data.source_args.group_columns, or leave it "
+        "empty",
     ),
     Case(
         "a correction of an ensemble that nothing calibrates",

@@ -181,3 +181,54 @@ def test_real_odd_images(shared_data):
     assert not set(images["patient_id"]) & {"339", "340"}
     assert images.loc[images["image_id"] == "16745_2_1.PNG", "path"].item() == "images/16745_2_1.PNG"
     assert images["age"].iloc[0] == "54.0"
+
+
+DEVICES = "image,patient,device,site,Edema\na.png,1,07,north,1\nb.png,2,,south,0\nc.png,3,7,north,1\n"
+
+
+@pytest.fixture
+def devices(put, raw):
+    put("labels.csv", DEVICES)
+    for name in ("a.png", "b.png", "c.png"):
+        put(f"images/{name}")
+    return raw
+
+
+def test_columns_are_kept_as_groups(devices, capsys):
+    dataset = read_dataset("csv", devices, {"group_columns": ["site", "device"]})
+    assert dataset.group_columns == ["site", "device"] and dataset.labels == ["Edema"]
+    assert dataset.table["device"].tolist() == ["07", "", "7"]  # text: 07 is not 7
+    assert dataset.table["site"].tolist() == ["north", "south", "north"]
+    assert list(dataset.table.columns)[-3:] == ["site", "device", "Edema"]
+    assert "not read" not in capsys.readouterr().out
+
+
+def test_without_the_setting_they_are_said_not_to_be_read(devices, capsys):
+    assert read_dataset("csv", devices).group_columns == []
+    assert "columns that are not read: device, site" in capsys.readouterr().out
+
+
+def test_a_column_of_0_and_1_that_is_a_group_is_no_label(put, raw):
+    put("labels.csv", "image,patient,portable,Edema\na.png,1,0,1\nb.png,2,1,0\n")
+    for name in ("a.png", "b.png"):
+        put(f"images/{name}")
+    dataset = read_dataset("csv", raw, {"group_columns": ["portable"]})
+    assert dataset.labels == ["Edema"] and dataset.table["portable"].tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["devise"], "column 'devise' is missing: correct data.source_args.group_columns; in the header"),
+        (["site", "site"], "data.source_args.group_columns: 'site' is there twice or is a label: remove it"),
+        (["Edema"], "data.source_args.group_columns: 'Edema' is there twice or is a label: remove it"),
+        (
+            ["view"],
+            "data.source_args.group_columns: 'view' is the name of another column of the manifest: rename it",
+        ),
+    ],
+)
+def test_what_cannot_be_a_group_is_refused(devices, put, groups, message):
+    put("labels.csv", DEVICES.replace("device,", "view,") if groups == ["view"] else DEVICES)
+    settings = {"group_columns": groups, "label_columns": ["Edema"], "view_column": "none"}
+    assert message in refused(read_dataset, "csv", devices, settings)

@@ -183,3 +183,20 @@ def test_every_reader_of_a_long_table_is_free_of_warnings(project: Path) -> None
     assert table["A"].tolist()[-2:] == ["0.5", ""]
     with pytest.raises(UserError, match=r"long\.csv has cells that are not numbers"):
         numbers(table[["A", "B"]], path)
+
+
+def test_columns_of_groups_are_text_and_named(project: Path) -> None:
+    manifest = read_manifest()
+    assert manifest.group_columns == ()
+    table = manifest.table.assign(device=["07", "7"])
+    write_manifest(HERE.prepared, table, manifest.labels, ["device"])
+    assert HERE.manifest.read_text().splitlines()[0] == HEADER.strip().replace(
+        "picture,Edema", "picture,device,Edema"
+    )
+    HERE.labels.write_text('{"labels": ["Edema", "Nodule"], "group_columns": ["device"]}')
+    again = read_manifest()
+    assert again.group_columns == ("device",) and list(again.table["device"]) == ["07", "7"]
+    np.testing.assert_array_equal(again.truth, manifest.truth)
+    HERE.labels.write_text('{"labels": ["Edema", "Nodule"], "group_columns": ["site"]}')
+    with pytest.raises(UserError, match=r"manifest\.csv has no column 'site'"):
+        read_manifest()

@@ -26,6 +26,7 @@ from couplet.images.store import ImageStore
 from couplet.project.errors import UserError
 from couplet.project.files import write_text
 from couplet.project.project import HERE
+from couplet.results.group_columns import refuse_unknown_groups
 from couplet.results.manifest import read_manifest
 from couplet.settings.presets import params_yaml
 from couplet.stages.prepare import identical_files, prepare
@@ -539,6 +540,23 @@ def test_labels_that_have_one_value_are_said(project: Path, capsys: pytest.Captu
         "warning: labels of one value only, which nothing can be learned of: C (no positive)\n"
         in capsys.readouterr().out
     )
+
+
+def test_columns_of_groups_reach_the_manifest(project: Path) -> None:
+    rows = ["image,patient,device,A", "0.jpg,p0,07,1", "1.jpg,p1,7,0", "2.jpg,p2,,1"]
+    csv_data_set(rows, data__source_args={"group_columns": ["device"]})
+    scan_source("csv")
+    prepare()
+    manifest = read_manifest()
+    assert manifest.group_columns == ("device",) and manifest.labels == ["A"]
+    assert manifest.table["device"].tolist() == ["07", "7", ""]
+    refuse_unknown_groups(manifest, ["device", "width"])
+    with pytest.raises(UserError, match="name some of device, width, height, keep more columns"):
+        refuse_unknown_groups(manifest, ["shard"])
+    write_settings(data__source="csv")
+    prepare()
+    assert "device" not in read_manifest().table
+    assert "group_columns" not in json.loads(HERE.labels.read_text())
 
 
 def test_the_real_x_rays(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

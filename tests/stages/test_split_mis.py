@@ -359,7 +359,7 @@ def test_subgroups_of_no_column_are_refused_before_anything_is_trained() -> None
     settings = yaml.safe_load(HERE.params.read_text())
     HERE.params.write_text(yaml.safe_dump(settings | {"report": {"groups": ["height", "scanner"]}}))
     with pytest.raises(
-        UserError, match=r"^params\.yaml: report\.groups names 'scanner', which is no column of"
+        UserError, match=r"^params\.yaml: report\.groups names 'scanner', which is no column of groups in"
     ):
         split_mis()
     assert not HERE.folds.exists() and not HERE.split_metrics.exists()

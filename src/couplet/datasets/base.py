@@ -37,7 +37,9 @@ class Dataset:
         labels: names of the L labels, in the data set's order.
         table: N rows. image_id (unique), part (`train` or `test`), patient_id, study_id, view, sex, age
             (text, empty where unknown), path (posix, relative to the raw folder), row (line in the label file
-            whose header is 1; 0 if none), then a float column per label: 1, 0, -1 (uncertain) or NaN (blank).
+            whose header is 1; 0 if none), the `group_columns` (text), then a float column per label: 1, 0, -1
+            (uncertain) or NaN (blank).
+        group_columns: names of further columns whose values are groups of images, for `report.groups`.
         submission_id: name of the id column of the data set's own submission format, if it has one.
         submission: image ids of the submission, in its row order.
         submission_columns: its id column and the labels in its column order; None: the id, then the labels as here.
@@ -50,10 +52,12 @@ class Dataset:
     submission: list[str] | None = None
     submission_columns: list[str] | None = None
     notes: dict[str, int] = field(default_factory=dict)
+    group_columns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if list(self.table.columns) != [*META, *self.labels]:
-            raise ValueError(f"columns must be {[*META, *self.labels]}, not {list(self.table.columns)}")
+        columns = [*META, *self.group_columns, *self.labels]
+        if list(self.table.columns) != columns:
+            raise ValueError(f"columns must be {columns}, not {list(self.table.columns)}")
         if not self.labels:
             raise UserError("the data set has no labels: a classifier needs at least one")
         if clash := [name for name in self.labels if name in RESERVED]:

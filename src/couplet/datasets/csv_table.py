@@ -11,7 +11,7 @@ from pathlib import Path
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import META, RESERVED, Dataset, Settings, image_table
 from couplet.datasets.csv_labels import label_columns
 from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, homes_of, with_endings
 from couplet.datasets.names import check_names
@@ -58,6 +58,9 @@ class Args(Settings):
     sex_column: str = Field(AUTO, description=_COLUMN)
     age_column: str = Field(AUTO, description=_COLUMN)
     part_column: str = Field(AUTO, description=f"{_COLUMN} (all images are training images)")
+    group_columns: list[str] = Field(
+        [], description="further columns to keep, for `report.groups`: a device, a site"
+    )
 
 
 def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
@@ -65,9 +68,10 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     table = read_raw_table(_table_path(folder, args))
     columns = {role: _find_column(table, role, getattr(args, f"{role}_column")) for role in COMMON}
     columns["image"] = image = columns["image"] or _column_of_files(table, folder, args)
-    labels = label_columns(table, args.label_columns, {*columns.values()}, image)
+    groups = _group_columns(table, args)
+    labels = label_columns(table, args.label_columns, {*columns.values(), *groups}, image)
 
-    table.say_unread({*labels, *columns.values()})
+    table.say_unread({*labels, *columns.values(), *groups})
 
     names = table.filled(image).str.removeprefix("./")
     check_names(names, table.place(image))  # again: what was in front may have hidden a formula
@@ -87,11 +91,14 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
         age=table.text(columns["age"]),
         path=paths,
     )
+    for place, name in enumerate(groups, start=len(META)):
+        images.insert(place, name, table.text(name).to_numpy())
     merged = _merge_repeats(images, labels, table, image)
     notes = {"repeated_rows": len(images) - len(merged)}
     if not columns["patient"]:
         notes["images_without_patient"] = len(merged)
-    return Dataset(labels=labels, table=merged, notes={name: n for name, n in notes.items() if n})
+    notes = {name: n for name, n in notes.items() if n}
+    return Dataset(labels=labels, table=merged, notes=notes, group_columns=groups)
 
 
 def _table_path(folder: Path, args: Args) -> Path:
@@ -121,6 +128,20 @@ def _find_column(table: Table, role: str, setting: str) -> str:
             f"set data.source_args.{role}_column to one of them"
         )
     return found[0] if found else ""
+
+
+def _group_columns(table: Table, args: Args) -> list[str]:
+    """`data.source_args.group_columns`, each once and in the table, under a name that the manifest does not have."""
+    setting, groups = "data.source_args.group_columns", list(args.group_columns)
+    table.require(groups, remedy=f"correct {setting}")
+    for name in groups:
+        if groups.count(name) > 1 or name in args.label_columns:
+            raise UserError(f"{setting}: {name!r} is there twice or is a label: remove it")
+        if name in RESERVED:
+            raise UserError(
+                f"{setting}: {name!r} is the name of another column of the manifest: rename it in {table.path}"
+            )
+    return groups
 
 
 def _column_of_files(table: Table, folder: Path, args: Args) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Manifest:
         truth: (N, L) float32: 1, 0 or NaN for unknown.
         positions: (N,) where each image stands in the store.
         notes: counts of the data set's own rules.
+        group_columns: names of the data set's further columns, for `report.groups`; text.
         project: where it was read.
     """
 
@@ -37,6 +39,7 @@ class Manifest:
     positions: np.ndarray
     notes: dict[str, int] = field(default_factory=dict)
     project: Project = HERE
+    group_columns: tuple[str, ...] = ()
 
     @property
     def ids(self) -> np.ndarray:
@@ -55,17 +58,20 @@ class Manifest:
         return np.where(named == "", self.ids.astype(str), named)
 
 
-def write_manifest(folder: Path, table: pd.DataFrame, labels: list[str]) -> None:
+def write_manifest(
+    folder: Path, table: pd.DataFrame, labels: list[str], group_columns: Sequence[str] = ()
+) -> None:
     """Write manifest.csv into `folder`.
 
     Args:
         folder: of the prepared store.
         table: a row per readable image, sorted by image_id: who and what it shows (TEXT), its original width and
             height in pixels, its shard and row in the store, the digest of its bytes there (`picture`: 16 hex digits,
-            empty for a blank picture), and a column per label of 1, 0 or NaN.
+            empty for a blank picture), its `group_columns`, and a column per label of 1, 0 or NaN.
         labels: names of the L labels.
+        group_columns: names of further columns of text.
     """
-    columns = [*TEXT, "width", "height", "shard", "row", PICTURE, *labels]
+    columns = [*TEXT, "width", "height", "shard", "row", PICTURE, *group_columns, *labels]
     whole = table[columns].astype(dict.fromkeys(labels, "Int8"))  # 1, 0 or an empty cell
     write_csv(folder / HERE.manifest.name, whole)
 
@@ -78,10 +84,10 @@ def read_manifest(project: Project = HERE) -> Manifest:
     """
     about = read_record(project.labels, labels=list)
     labels = [str(label) for label in about["labels"]]
-    table = read_table(project.manifest, (*TEXT, PICTURE), labels=labels)
-    missing = [
-        name for name in ("image_id", "part", "patient_id", "shard", "row", *labels) if name not in table
-    ]
+    groups = tuple(str(name) for name in about.get("group_columns") or ())
+    table = read_table(project.manifest, (*TEXT, PICTURE, *groups), labels=labels)
+    needed = ("image_id", "part", "patient_id", "shard", "row", *groups, *labels)
+    missing = [name for name in needed if name not in table]
     if missing:
         raise UserError(
             f"{project.manifest} has no column {missing[0]!r}: restore it with `dvc checkout {project.prepared}`"
@@ -98,7 +104,7 @@ def read_manifest(project: Project = HERE) -> Manifest:
         row = int(np.argmax(wrong.any(axis=1)))
         raise UserError(f"{project.manifest}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
     positions = store_positions(table, project.manifest)
-    return Manifest(table, labels, truth, positions, dict(about.get("notes") or {}), project)
+    return Manifest(table, labels, truth, positions, dict(about.get("notes") or {}), project, groups)
 
 
 def store_positions(table: pd.DataFrame, path: Path) -> np.ndarray:

@@ -213,7 +213,7 @@ def write_tables(
     folder: Path, table: DataFrame, readable: pd.Series, dataset: Dataset, params: Params
 ) -> None:
     """Write manifest.csv, quarantine.csv, submission_rows.csv and labels.json into `folder`."""
-    write_manifest(folder, table[readable], dataset.labels)
+    write_manifest(folder, table[readable], dataset.labels, dataset.group_columns)
     write_csv(folder / HERE.quarantine.name, table.loc[~readable, QUARANTINE])
 
     is_test = table["part"] == "test"
@@ -237,6 +237,8 @@ def write_tables(
         "notes": dataset.notes,
         "test_labelled": bool(table.loc[is_test, dataset.labels].notna().to_numpy().any()),
     }
+    if dataset.group_columns:
+        content["group_columns"] = dataset.group_columns
     if dataset.submission_columns not in (None, [dataset.submission_id, *dataset.labels]):
         content["submission_columns"] = dataset.submission_columns
     write_json(folder / HERE.labels.name, content)

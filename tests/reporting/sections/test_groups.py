@@ -89,9 +89,9 @@ def test_a_named_column_is_a_group_and_a_wrong_name_is_refused(project: Callable
     project(labels=LABELS, n_images=90, changes={"report.groups": ["scanner"]})
     with pytest.raises(UserError) as error:
         attributes(read_run())
-    assert str(error.value).startswith(
-        "params.yaml: report.groups names 'scanner', which is no column of data/prepared/manifest.csv: name some of "
-        "part, patient_id, "
+    assert str(error.value) == (
+        "params.yaml: report.groups names 'scanner', which is no column of groups in data/prepared/manifest.csv: name "
+        "some of width, height, keep more columns of a csv table by data.source_args.group_columns, or leave it empty"
     )
     assert "Edema" not in str(error.value) and "\n" not in str(error.value)
 
