@@ -106,7 +106,7 @@ CASES = [
     Case(
         "COUPLET_WORKERS that is no number",
         nothing,
-        refused="COUPLET_WORKERS = 'many' is not allowed: it should be a whole number from 1 on",
+        refused="COUPLET_WORKERS = 'many' is not allowed: it should be a whole number from 1 on, or ray",
         environment={"COUPLET_WORKERS": "many"},
     ),
     Case(

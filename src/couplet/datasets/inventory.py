@@ -28,11 +28,13 @@ from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import refuse_conflict, write_csv, write_json
 from couplet.project.project import HERE, Project
+from couplet.running.engine import on_ray, ordered_tasks
 
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
 # What an adapter may read by any name; lists that end in .txt have names of their own.
 _READ_ENDINGS = (*IMAGE_ENDINGS, ".csv", ".csv.gz", ".json")
+FILES_PER_TASK = 4096
 RESCAN = "run `couplet scan`"
 
 
@@ -127,13 +129,36 @@ def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
         raise UserError(f"{folder} holds no files: put the data there, docs/datasets.md shows the layout")
     # People open the list, and it names what no label table does.
     check_names(Series(names, dtype=str), lambda _: f"{folder}: file name")
-    with ThreadPool(workers or min(16, 2 * (os.cpu_count() or 1))) as pool:
-        hashed = pool.imap(lambda name: _size_and_md5(folder / name), names, chunksize=16)
-        rows = [
-            (name, *result)
-            for name, result in zip(names, progress(hashed, f"hashing {source}", len(names)), strict=True)
-        ]
+    threads = workers or min(16, 2 * (os.cpu_count() or 1))
+    hashed = _hashed_by_tasks(folder, names) if on_ray() else _hashed(folder, names, threads)
+    rows = [
+        (name, *result)
+        for name, result in zip(names, progress(hashed, f"hashing {source}", len(names)), strict=True)
+    ]
     return Inventory(source, DataFrame(rows, columns=COLUMNS))
+
+
+def _hashed(folder: Path, names: list[str], threads: int) -> Iterator[tuple[int, str]]:
+    """Size and md5 of each file, in order."""
+    with ThreadPool(threads) as pool:
+        yield from pool.imap(lambda name: _size_and_md5(folder / name), names, chunksize=16)
+
+
+def _hashed_by_tasks(folder: Path, names: list[str]) -> Iterator[tuple[int, str]]:
+    """The same by Ray tasks of 4,096 files."""
+    starts = range(0, len(names), FILES_PER_TASK)
+    tasks = [(folder.absolute(), names[start : start + FILES_PER_TASK]) for start in starts]
+    for results in ordered_tasks(hash_files, tasks, "run of files"):
+        yield from results
+
+
+def hash_files(task: tuple[Path, list[str]], threads: int) -> list[tuple[int, str]]:
+    """Size and md5 of files, by their folder and their names below it.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    return list(_hashed(*task, threads))
 
 
 def load_inventory(source: str, folder: Path, project: Project = HERE) -> Inventory:

@@ -110,8 +110,14 @@ def index_file(offsets: Sequence[int]) -> bytes:
 
 
 def workers_wanted() -> int:
-    """How many processes or threads decode: the variable COUPLET_WORKERS, else one per core."""
-    wanted = os.environ.get("COUPLET_WORKERS", str(os.cpu_count() or 1))
+    """How many threads decode in this process: the variable COUPLET_WORKERS, else one per core.
+
+    COUPLET_WORKERS=ray says where shards are made (`running/engine.py`), and nothing of a process's own threads.
+    """
+    wanted = os.environ.get("COUPLET_WORKERS", "ray")
+    wanted = str(os.cpu_count() or 1) if wanted == "ray" else wanted
     if not wanted.isdecimal() or int(wanted) < 1:
-        raise UserError(f"COUPLET_WORKERS = {wanted!r} is not allowed: it should be a whole number from 1 on")
+        raise UserError(
+            f"COUPLET_WORKERS = {wanted!r} is not allowed: it should be a whole number from 1 on, or ray"
+        )
     return int(wanted)

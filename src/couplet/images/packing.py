@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +30,7 @@ from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.manifest import SHARD_STRIDE
 from couplet.results.shard_list import write_shard_list
+from couplet.running.engine import on_ray, ordered_tasks
 from couplet.settings.schema.image import Codec, Rendering
 
 SHARD_SIZE = SHARD_STRIDE
@@ -88,23 +91,50 @@ class Packing:
                 disk is too small.
         """
         self._require_space()
+        shards = self._made_by_tasks() if on_ray() else self._made_here()
+        for index, results in enumerate(shards):
+            row = 0
+            for result in results:
+                if isinstance(result, str):
+                    yield Outcome(reason=result)
+                else:
+                    yield Outcome(index, row, *result)
+                    row += 1
+
+    def _made_here(self) -> Iterator[Iterable[Stored | str]]:
+        """What became of each shard's images, decoded by threads of this process."""
+        with self._decoder(workers_wanted()) as decoded:
+            for shard, images in self._shards.items():
+                results = shard.finished()
+                yield self._write(shard, decoded(images)) if results is None else results
+
+    def _made_by_tasks(self) -> Iterator[Iterable[Stored | str]]:
+        """The same by Ray tasks, a shard each: what a killed one left is found finished or is made again."""
+        # A task's process may have another working directory.
+        plan = replace(self, raw=self.raw.absolute(), scratch=self.scratch.absolute(), images=())
+        tasks = [
+            ShardTask(plan, replace(shard, stem=shard.stem.absolute()), images, self._decoder_digests)
+            for shard, images in self._shards.items()
+        ]
+        yield from ordered_tasks(make_shard, tasks, "shard")
+
+    @contextmanager
+    def _decoder(self, threads: int) -> Iterator[Callable[[Iterable[RawImage]], Iterator[Encoded]]]:
         how = (self.size, self.channels, self.codec, self.rendering, self.body_parts)
         decode = partial(_decode_as_listed, self.raw, *how)
-        with warnings.catch_warnings(), ordered_map(decode, workers_wanted()) as decoded:
+        with warnings.catch_warnings(), ordered_map(decode, threads) as decoded:
             # Pillow's warnings about metadata are silenced: `decode_bytes` raises for whatever affects pixels. Set
             # once, here, because all threads of the pool share the filter.
             warnings.simplefilter("ignore")
-            for index, (shard, images) in enumerate(self._shards.items()):
-                results: Iterable[Stored | str] | None = shard.finished()
-                if results is None:
-                    results = shard.write(decoded(images), (self.channels, self.size, self.size))
-                row = 0
-                for result in results:
-                    if isinstance(result, str):
-                        yield Outcome(reason=result)
-                    else:
-                        yield Outcome(index, row, *result)
-                        row += 1
+            yield decoded
+
+    def _write(self, shard: NewShard, encoded: Iterator[Encoded]) -> Iterator[Stored | str]:
+        return shard.write(encoded, (self.channels, self.size, self.size))
+
+    @property
+    def _decoder_digests(self) -> list[str]:
+        dicom = dicom_fingerprint(self.rendering, self.body_parts)
+        return [fingerprint(), codec_fingerprint(self.codec), dicom]
 
     def link_into(self, folder: Path) -> None:
         """Give the finished shards their names in `folder`, as hard links where possible, and list them there."""
@@ -120,8 +150,8 @@ class Packing:
 
     @cached_property
     def _shards(self) -> dict[NewShard, Sequence[RawImage]]:
-        origin = [fingerprint(), codec_fingerprint(self.codec), self.size, self.channels]
-        dicom = dicom_fingerprint(self.rendering, self.body_parts)
+        origin = [*self._decoder_digests[:2], self.size, self.channels]
+        dicom = self._decoder_digests[2]  # part of the names of shards that hold DICOM
         shards = {}
         for start in range(0, len(self.images), self.shard_size):
             images = self.images[start : start + self.shard_size]
@@ -141,6 +171,34 @@ class Packing:
                 f"{self.scratch} has {free / 1e9:.1f} GB left, the store needs {needed / 1e9:.1f} GB more: "
                 f"free space, lower image.store_size,{smaller} or set COUPLET_SCRATCH to a folder on a larger disk"
             )
+
+
+class ShardTask(NamedTuple):
+    """A shard to be made elsewhere: the packing without its images, the shard, its images, and what decodes them."""
+
+    packing: Packing
+    shard: NewShard
+    images: Sequence[RawImage]
+    decoder: list[str]
+
+
+def make_shard(task: ShardTask, threads: int) -> list[Stored | str]:
+    """Make a shard unless it is finished, and say what became of its images.
+
+    Raises:
+        UserError: this machine decodes otherwise than the one that planned the shard; see `Packing.run`.
+    """
+    packing, shard, images, decoder = task
+    if packing._decoder_digests != decoder:
+        raise UserError(
+            f"{platform.node()} decodes images by other code or another Pillow than the machine that runs prepare: "
+            "install the same versions on all nodes, and give them one checkout"
+        )
+    results = shard.finished()
+    if results is None:
+        with packing._decoder(threads) as decoded:
+            results = list(packing._write(shard, decoded(images)))
+    return results
 
 
 def _decode_as_listed(

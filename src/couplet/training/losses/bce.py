@@ -44,7 +44,7 @@ class WeightedBCE(MultiLabelLoss):
 
     def log_odds(self, logits: Tensor) -> Tensor:
         """z - log(weight): a weighted positive is believed in too early."""
-        return logits if self.pos_weight is None else logits - torch.log(self.pos_weight.to(logits.dtype))
+        return logits if self.pos_weight is None else logits - self.pos_weight.to(logits.dtype).log()
 
 
 LOSS = WeightedBCE
