@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from couplet.inference.graph import resampling_matrix
+from tests.support.bundles import SIZE, graph, images, networks, predictors, settings
+
+
+@pytest.mark.parametrize(("stored", "size"), [(72, 64), (416, 380), (36, 32), (97, 33), (33, 32)])
+def test_two_products_with_the_matrix_are_torchs_antialiased_resize(stored: int, size: int) -> None:
+    matrix = resampling_matrix(stored, size)
+    assert matrix.shape == (size, stored) and matrix.dtype == torch.float32
+    assert (matrix >= 0).all() and (matrix.double().sum(dim=1) - 1).abs().max() < 1e-6
+    pixels = torch.randint(
+        0, 256, (2, 1, stored, stored), generator=torch.Generator().manual_seed(0)
+    ).double()
+    resized = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    found = matrix @ pixels.float() @ matrix.T
+    assert (found - resized).abs().max() < 1e-4  # of 255 grey levels
+
+
+@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])
+@pytest.mark.parametrize("tta", [True, False])
+def test_it_gives_what_the_pipelines_own_functions_give(head: str, tta: bool) -> None:
+    params = settings(head=head, tta=tta)
+    folds = predictors(params)
+    given = images(3, params)
+    with torch.inference_mode():
+        mean, by_fold = graph(params, folds)(torch.from_numpy(given))
+    expected = networks(params, folds).by_fold(given)
+    assert by_fold.shape == (3, 2, 3) and mean.shape == (3, 3)
+    assert np.abs(by_fold.numpy().swapaxes(0, 1) - expected).max() < 2e-6
+    assert np.abs(mean.numpy() - expected.mean(axis=0)).max() < 2e-6
+    assert np.ptp(expected, axis=(0, 1)).min() > 1e-3, "images and folds must not all give the same"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"channels": 3}, {"refiner": False}, {"stored": SIZE}],
+    ids=["colour", "ablation", "no resize"],
+)
+def test_colour_the_ablation_and_a_store_of_the_views_size(changes: dict[str, int]) -> None:
+    params = settings(**changes)
+    folds = predictors(params)
+    given = images(2, params)
+    with torch.inference_mode():
+        _, by_fold = graph(params, folds)(torch.from_numpy(given))
+    assert np.abs(by_fold.numpy().swapaxes(0, 1) - networks(params, folds).by_fold(given)).max() < 2e-6
+
+
+def test_an_overflow_is_no_certainty() -> None:
+    params = settings(refiner=False)
+    folds = predictors(params)
+    with torch.no_grad():
+        folds[1].head.classifier.bias[2] = torch.inf
+        mean, by_fold = graph(params, folds)(torch.from_numpy(images(1, params)))
+    assert by_fold[0].isnan().tolist() == [[False, False, False], [False, False, True]]
+    assert mean[0].isnan().tolist() == [False, False, True]

@@ -1,0 +1,111 @@
+"""Small exported ensembles, made of networks that start at random: no project, no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from couplet.images.views import evaluation_view
+from couplet.inference.fold_files import write_fold
+from couplet.inference.given import Networks
+from couplet.inference.graph import EnsembleGraph
+from couplet.models.predictor import Predictor, build_predictor, normalisation
+from couplet.results.bundle import Bundle, digests
+from couplet.settings.params import Params
+
+LABELS = ["Edema", "Nodule", "Hernia"]
+STORED, SIZE = 72, 64
+SMALL: dict[str, Any] = {
+    "backbone": "resnet10t",
+    "pretrained": False,
+    "backbone_args": {"channels": [8, 8, 16, 16], "stem_width": 8},
+}
+
+
+def settings(
+    channels: int = 1, refiner: bool = True, tta: bool = True, stored: int = STORED, **model: Any
+) -> Params:
+    content = Params().as_dict()
+    content["image"] |= {"size": SIZE, "store_size": stored, "channels": channels}
+    content["refiner"]["enabled"] = refiner
+    content["inference"]["tta"] = tta
+    # Attention that sums to 1: without it a network at its start gives logits of hundreds.
+    own = {"normalize": True, "dim": 16} if model.get("head") == "db_dgcn" else {}
+    content["model"] |= SMALL | {"head_args": own} | model
+    return Params.model_validate(content)
+
+
+def predictors(params: Params, n_folds: int = 2) -> list[Predictor]:
+    """Each with every weight moved from its start, couplings and batch statistics included, in evaluation mode."""
+    found = []
+    for fold in range(n_folds):
+        predictor = build_predictor(params, LABELS, (7, fold), np.zeros((1, len(LABELS))))
+        generator = torch.Generator().manual_seed(fold)
+        with torch.no_grad():
+            for name, value in predictor.state_dict().items():
+                if value.is_floating_point():
+                    moved = 0.1 * torch.randn(value.shape, generator=generator)
+                    value.add_(moved.abs() if name.endswith("running_var") else moved)
+        found.append(predictor.eval())
+    return found
+
+
+def images(n: int, params: Params) -> np.ndarray:
+    """Noise of different brightness, uint8 (n, C, S, S)."""
+    shape = (n, params.image.channels, params.image.store_size, params.image.store_size)
+    noise = np.random.default_rng(n).integers(0, 128, shape, dtype=np.uint8)
+    return noise + np.linspace(0, 127, n).astype(np.uint8)[:, None, None, None]
+
+
+def networks(params: Params, folds: list[Predictor]) -> Networks:
+    """What the pipeline gives in float32."""
+    return Networks(folds, ["float32"] * len(folds), params.image.size, params.inference.tta)
+
+
+def graph(params: Params, folds: list[Predictor]) -> EnsembleGraph:
+    return EnsembleGraph(folds, params.image.store_size, params.image.size, params.inference.tta).eval()
+
+
+def view_of(params: Params, predictor: Predictor, n: int = 2) -> torch.Tensor:
+    """Normalised views (n, 3, s, s)."""
+    stored = torch.from_numpy(images(n, params))
+    return evaluation_view(stored, params.image.size, *normalisation(predictor.backbone))
+
+
+def write_folds(folder: Path, params: Params, folds: list[Predictor]) -> list[str]:
+    """The folds' files; their forms."""
+    view = view_of(params, folds[0])
+    return [
+        write_fold(folder / f"fold_{k}", predictor, params.model, LABELS, view)
+        for k, predictor in enumerate(folds)
+    ]
+
+
+def record_of(folder: Path, params: Params, forms: list[str], **changes: Any) -> Bundle:
+    """What config.json says of the files that are in `folder`."""
+    content = params.as_dict()
+    fields: dict[str, Any] = {
+        "format": 1,
+        "couplet": "0.1.0",
+        "license": "other",
+        "intended_use": "tests",
+        "source": "csv",
+        "labels": LABELS,
+        "image": content["image"],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "model": content["model"],
+        "refiner": content["refiner"],
+        "inference": content["inference"],
+        "suits": {"modalities": None, "body_parts": None, "views": []},
+        "folds": [{"fold": k, "form": form, "precision": "float32"} for k, form in enumerate(forms)],
+        "data": {},
+        "calibration": {},
+        "metrics": {},
+        "versions": {},
+        "files": digests(folder),
+    }
+    return Bundle(**fields | changes)
