@@ -183,6 +183,34 @@ def compare_command(
     say(in_json(answer) if as_json else compare_text.as_text(answer))
 
 
+@app.command("export", rich_help_panel=USE)
+@stage
+def export_command(
+    to: Annotated[Path, typer.Option(help="folder of the bundle; one that is there is replaced")] = Path(
+        "data/bundle"
+    ),
+    onnx: Annotated[bool, typer.Option("--onnx", help="the whole ensemble as one ONNX graph")] = False,
+    openvino: Annotated[
+        bool, typer.Option("--openvino", help="also for OpenVINO; writes the ONNX graph too")
+    ] = False,
+    license_name: Annotated[
+        str | None,
+        typer.Option(
+            "--license", help="of the weights, as model hubs name it: apache-2.0 (phantom), else other"
+        ),
+    ] = None,
+) -> None:
+    """Write the trained ensemble as a folder that others load without couplet (docs/export.md)."""
+    from couplet.running.arithmetic import fix_environment
+    from couplet.settings.params import load_params
+
+    params = load_params()
+    fix_environment(params.train.threads, params.train.arithmetic)
+    from couplet.commands.export import export
+
+    export(to, onnx, openvino, license_name)
+
+
 @app.command("prune", rich_help_panel=CARE)
 @stage
 def prune_command() -> None:

@@ -1,0 +1,266 @@
+"""couplet export: the trained ensemble as a folder that others load without couplet (docs/export.md)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from couplet.commands.card import card
+from couplet.images.draws import image_keys
+from couplet.images.store import ImageStore
+from couplet.images.views import evaluation_view
+from couplet.inference.exported import load_engine
+from couplet.inference.fold_files import COUPLET, write_fold
+from couplet.inference.given import Networks
+from couplet.inference.graph import EnsembleGraph
+from couplet.inference.onnx_file import write_onnx
+from couplet.inference.openvino_file import write_openvino
+from couplet.models.device import fix_torch
+from couplet.models.predictor import Predictor, load_predictor, normalisation
+from couplet.project.console import say
+from couplet.project.errors import UserError
+from couplet.project.files import read_record, write_text
+from couplet.project.project import HERE, Project
+from couplet.reporting.estimates import RunScores, run_scores
+from couplet.results.bundle import (
+    CARD,
+    CONFORMAL,
+    FORMAT,
+    INTENDED_USE,
+    Bundle,
+    digests,
+    refuse_foreign_folder,
+    replacing_bundle,
+    write_bundle,
+)
+from couplet.results.run import Run, read_run
+from couplet.results.scores import read_calibration_scores
+from couplet.running.extras import require_extra
+
+CHECKED_IMAGES = 8
+CLOSE = 1e-5  # what an exported file may differ from torch, in probability
+# What a model may differ from its own predictions: they may have been made on another machine, or in 16 bits.
+AS_PREDICTED = {"float32": 1e-4, "bf16": 0.05, "fp16": 0.05}
+
+LICENSES = {
+    "phantom": "apache-2.0"
+}  # drawn by this repository; others' terms are between them and their user
+# Data sets whose pictures come with a name that DICOM has for them; of the others nothing is known.
+CHEST_SETS = ("phantom", "grand_xray_slam", "nih", "chexpert", "mimic_cxr_jpg")
+MODALITIES = ["CR", "DX", "RG", "OT", "SC"]
+BODY_PARTS = ["CHEST", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS", ""]
+
+
+def export(
+    to: Path, onnx: bool, openvino: bool, license_name: str | None = None, project: Project = HERE
+) -> None:
+    """Write the bundle; the same models and predictions give the same bytes.
+
+    Args:
+        to: folder of the bundle; one that is there is replaced at the end, anything else is refused.
+        onnx: whether model.onnx is written.
+        openvino: whether openvino/ is written, and model.onnx, which it is made of.
+        license_name: under which the weights are given away, as model hubs name it; None is that of the phantom, and
+            "other" where a data set's own terms decide.
+        project: whose ensemble it is.
+
+    Raises:
+        UserError: an extra is missing; folds are left over, of different settings or not of the data that is here; a
+            model does not give the predictions that are here, or an exported file not what torch gives.
+    """
+    if onnx or openvino:
+        require_extra("couplet export --onnx", ("onnx", "onnxscript", "onnxruntime"), "export")
+    if openvino:
+        require_extra("couplet export --openvino", ("openvino",), "openvino")
+    if license_name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", license_name):
+        raise UserError(
+            f"--license {license_name!r} is no name of a licence: write it as apache-2.0 or other"
+        )
+    refuse_foreign_folder(to)
+    run = read_run(project)
+    fix_torch(run.params.train.threads)
+    predictors = [load_predictor(project.model(fold.fold), run.labels) for fold in run.folds]
+    images, expected = checked_images(run, predictors)
+    with replacing_bundle(to) as folder:
+        forms = write_folds(folder, run, predictors, images)
+        shutil.copyfile(project.ensemble / "conformal.npz", folder / CONFORMAL)
+        scores = run_scores(run)
+        bundle = describe(run, scores, predictors, forms, license_name, folder)
+        if onnx or openvino:
+            params = run.params
+            graph = EnsembleGraph(
+                predictors, params.image.store_size, params.image.size, params.inference.tta
+            )
+            about = {"labels": run.labels, "digests": bundle.files}
+            write_onnx(folder, graph.eval(), params.image.channels, params.image.store_size, about)
+            bundle = with_files(bundle, folder)
+            refuse_other_values("onnx", folder, bundle, images, expected)
+        if openvino:
+            write_openvino(folder)
+            bundle = with_files(bundle, folder)
+            refuse_other_values("openvino", folder, bundle, images, expected)
+        write_text(folder / CARD, card(run, scores, bundle))
+        write_bundle(folder, with_files(bundle, folder))
+    size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
+    say(
+        f"{to}: {len(predictors)} models, {len(run.labels)} labels, {size / 1e6:.1f} MB; README.md in it is the card"
+    )
+
+
+# --- what is checked ----------------------------------------------------------------------------------------------
+
+
+def checked_images(run: Run, predictors: list[Predictor]) -> tuple[np.ndarray, np.ndarray]:
+    """A few stored images uint8 (n, C, S, S), and by_fold (K, n, L) that torch gives for them in float32.
+
+    Those of the test part with the smallest hash of their id, or of all images without one.
+
+    Raises:
+        UserError: a model gives other probabilities than are in data/predictions: it is damaged, or another.
+    """
+    rows = run.test_rows if run.has_test else run.oof_rows
+    chosen = np.argsort(image_keys(run.manifest.ids[rows]), kind="stable")[:CHECKED_IMAGES]
+    images = ImageStore(run.manifest.project.prepared).read(run.manifest.positions[rows[chosen]])
+    params = run.params
+    exact = ["float32"] * len(predictors)
+    torch_float32 = Networks(predictors, exact, params.image.size, params.inference.tta)
+    by_fold = torch_float32.by_fold(images)
+    for k, fold in enumerate(run.folds):
+        written = np.full(by_fold[k].shape, np.nan)
+        if run.has_test:
+            written = run.test_by_fold[k, chosen]
+        else:
+            own = np.isin(rows[chosen], fold.rows)
+            written[own] = fold.probabilities[np.searchsorted(fold.rows, rows[chosen][own])]
+        known = ~np.isnan(written)
+        off = largest_difference(by_fold[k][known], written[known])
+        if not off <= AS_PREDICTED[fold.record.precision]:
+            folder = run.manifest.project.model(fold.fold)
+            raise UserError(
+                f"{folder} gives other probabilities than those in {run.manifest.project.predictions} (largest "
+                f"difference {off:.2g}): the model is damaged or another: run `dvc checkout`, or `dvc repro`"
+            )
+    return images, by_fold
+
+
+def refuse_other_values(
+    engine: str, folder: Path, bundle: Bundle, images: np.ndarray, expected: np.ndarray
+) -> None:
+    """Raise UserError if an exported file does not give what torch gives.
+
+    Args:
+        engine: that runs the file.
+        folder: the bundle.
+        bundle: its record so far.
+        images: stored pixels, uint8 (n, C, S, S).
+        expected: by_fold (K, n, L) by torch in float32.
+    """
+    off = largest_difference(load_engine(engine, folder, bundle).by_fold(images), expected)
+    if not off <= CLOSE:
+        raise UserError(
+            f"the exported file for {engine} is {off:.2g} off torch's probabilities, more than {CLOSE:g}: nothing was "
+            "written; please report the versions of torch, onnx and the runtime"
+        )
+
+
+def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference of two arrays; NaN if any value is; 0 of empty ones.
+
+    >>> largest_difference(np.array([0.5, 0.25]), np.array([0.5, 0.5]))
+    0.25
+    """
+    return float(np.abs(found - expected).max()) if found.size else 0.0
+
+
+# --- what is written ----------------------------------------------------------------------------------------------
+
+
+def write_folds(folder: Path, run: Run, predictors: list[Predictor], images: np.ndarray) -> list[str]:
+    """Write each fold's folder; the forms of their files, "timm" or "couplet"."""
+    view = evaluation_view(
+        torch.from_numpy(images), run.params.image.size, *normalisation(predictors[0].backbone)
+    )
+    forms = [
+        write_fold(folder / f"fold_{fold.fold}", predictor, run.params.model, run.labels, view)
+        for fold, predictor in zip(run.folds, predictors, strict=True)
+    ]
+    if COUPLET in forms and run.params.model.head == "linear":
+        say(f"timm's own {run.params.model.backbone} gives other logits: the folds carry couplet's names")
+    return forms
+
+
+def describe(
+    run: Run,
+    scores: RunScores,
+    predictors: list[Predictor],
+    forms: list[str],
+    license_name: str | None,
+    folder: Path,
+) -> Bundle:
+    """What config.json says, of the files that are there so far."""
+    project, content, record = run.manifest.project, run.params.as_dict(), run.folds[0].record
+    mean, std = normalisation(predictors[0].backbone)
+    source = run.params.data.source
+    views = sorted(set(run.manifest.table["view"].to_numpy(dtype=str)) - {""})
+    chest = source in CHEST_SETS
+    shown = scores.test or scores.oof
+    return Bundle(
+        format=FORMAT,
+        couplet=version("couplet"),
+        license=license_name or LICENSES.get(source, "other"),
+        intended_use=INTENDED_USE,
+        source=source,
+        labels=run.labels,
+        image=content["image"],
+        mean=list(mean),
+        std=list(std),
+        model=content["model"],
+        refiner=content["refiner"],
+        inference=content["inference"],
+        suits={
+            "modalities": MODALITIES if chest else None,
+            "body_parts": BODY_PARTS if chest else None,
+            "views": views,
+        },
+        folds=[
+            {
+                "fold": fold.fold,
+                "form": form,
+                "precision": fold.record.precision,
+                "best_epoch": fold.record.best_epoch,
+                "code": fold.record.code,
+                "pretrained_weights": fold.record.weights,
+            }
+            for fold, form in zip(run.folds, forms, strict=True)
+        ],
+        data=record.data,
+        calibration=read_record(project.ensemble / "calibration.json", labels=list),
+        metrics={
+            "ensemble": run.ensemble,
+            "calibration": read_calibration_scores(project),
+            "auc": {
+                "part": "test" if scores.test else "oof",
+                "labels": {
+                    label: {name: _rounded(getattr(one, name)) for name in ("value", "low", "high")}
+                    | {"flags": list(one.flags)}
+                    for label, one in zip(run.labels, shown.auc, strict=True)
+                },
+            },
+        },
+        versions=record.versions,
+        files=digests(folder),
+    )
+
+
+def with_files(bundle: Bundle, folder: Path) -> Bundle:
+    """The record with the digests of all files that are there now."""
+    return Bundle(**{**vars(bundle), "files": digests(folder)})
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
