@@ -33,6 +33,7 @@ NAMES = (
     "metrics",
     "trust",
     "fresh_patients",
+    "engines",
     "pipeline",
     "growth",
     "gpu",

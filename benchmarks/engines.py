@@ -1,0 +1,116 @@
+"""What runs the exported ensemble on a CPU: torch as the pipeline does, ONNX Runtime, OpenVINO; one thread each.
+
+All of them get the same stored pixels and give the probabilities of three folds with flip test-time augmentation. Their
+CPU seconds are compared, not their wall seconds: a shared machine gives each of them another share of its cores.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Samples, Section, Size, Table, at_most, cpu_seconds, figure, interleave, ratio
+from couplet.inference.exported import load_engine
+from couplet.inference.onnx_file import write_onnx
+from couplet.inference.openvino_file import write_openvino
+from couplet.models.device import fix_torch
+from couplet.settings.params import Params
+from couplet.settings.presets import load_preset
+from tests.support.bundles import graph, images, predictors, record_of, write_folds
+
+FASTER = ("onnx", "openvino")
+NAMES = {"torch": "torch, float32", "onnx": "ONNX Runtime", "openvino": "OpenVINO, f32"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of a preset, images in a batch, rounds; `changes` make it smaller."""
+
+    name: str
+    preset: str
+    n: int
+    rounds: int
+    n_folds: int = 3
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def params(self) -> Params:
+        content = load_preset(self.preset).as_dict()
+        content["model"]["pretrained"] = False
+        for section, values in self.changes.items():
+            content[section].update(values)
+        return Params.model_validate(content)
+
+
+CASES: dict[Size, list[Case]] = {
+    "full": [
+        Case("the phantom's thin net at 64", "phantom", 48, 7),
+        Case("seresnext101_32x4d at 380", "paper", 2, 2),
+    ],
+    "tiny": [
+        Case("the phantom's thin net at 32", "phantom", 2, 1, 2, {"image": {"size": 32, "store_size": 36}})
+    ],
+}
+
+
+def run(size: Size) -> Section:
+    fix_torch(1)
+    measured = [measure(case) for case in CASES[size]]
+    columns = ["images per CPU second", "largest difference to torch", "times torch's speed"]
+    tables = [
+        Table(
+            f"{case.name}, {case.n_folds} folds with flip TTA, {case.n} images at a time",
+            ["engine", *columns],
+            [
+                [
+                    NAMES[name],
+                    case.n / samples[name].median("cpu"),
+                    difference(samples, name),
+                    ratio(samples["torch"], samples[name], "cpu"),
+                ]
+                for name in NAMES
+            ],
+        )
+        for case, samples, _ in measured
+    ]
+    claims = [
+        at_most(f"{NAMES[name]}, {case.name}, off torch by", difference(samples, name), 1e-5)
+        for case, samples, _ in measured
+        for name in FASTER
+    ]
+    notes = [f"{case.name}: making the graph took {figure(seconds)} CPU s." for case, _, seconds in measured]
+    notes.append("Weights start at random, with every one moved; images are noise of different brightness.")
+    return Section("The exported ensemble on a CPU", tables, claims, notes)
+
+
+def measure(case: Case) -> tuple[Case, dict[str, Samples], float]:
+    """The engines in turn on one bundle, and the CPU seconds of its export."""
+    params = case.params
+    folds = predictors(params, case.n_folds)
+    given = images(case.n, params)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        forms = write_folds(folder, params, folds)
+        begin = cpu_seconds()
+        write_graph(folder, params, folds)
+        seconds = cpu_seconds() - begin
+        bundle = record_of(folder, params, forms)
+        engines = {name: load_engine(name, folder, bundle) for name in NAMES}
+        samples = interleave(
+            {name: partial(engine.by_fold, given) for name, engine in engines.items()}, case.rounds
+        )
+    return case, samples, seconds
+
+
+def write_graph(folder: Path, params: Params, folds: list[Any]) -> None:
+    write_onnx(folder, graph(params, folds), params.image.channels, params.image.store_size, {})
+    write_openvino(folder)
+
+
+def difference(samples: dict[str, Samples], name: str) -> float:
+    return float(np.abs(samples[name].result - samples["torch"].result).max())
