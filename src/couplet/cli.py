@@ -140,6 +140,10 @@ def predict_command(
     view: Annotated[
         str, typer.Option("--view", help="view of pictures that do not say theirs: AP, PA, ...")
     ] = "",
+    engine: Annotated[
+        Literal["torch", "onnx", "openvino"],
+        typer.Option("--engine", help="what runs the networks; the last two need a bundle and their extra"),
+    ] = "torch",
 ) -> None:
     """Predict new images with the trained ensemble. Exit code 3: some inputs got a reason instead of numbers."""
     from couplet.inference.recorded import recorded_train
@@ -148,7 +152,7 @@ def predict_command(
     gc.enable()
     from couplet.commands.predict import Request, predict_or_say_why
 
-    request = Request(inputs, model, out, ids, by, maps, overlay, html, unsuitable, view)
+    request = Request(inputs, model, out, ids, by, maps, overlay, html, unsuitable, view, engine)
     code = predict_or_say_why(request, recorded_train(model))
     if code:
         raise typer.Exit(code)

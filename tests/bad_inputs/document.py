@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.bad_inputs import (
     cases_commands,
     cases_data_sets,
+    cases_export,
     cases_images,
     cases_predict,
     cases_results,
@@ -23,6 +24,7 @@ GROUPS = {
     "Data sets and the inventory": cases_data_sets.CASES,
     "What stages hand on": cases_results.CASES,
     "New images and the model that predicts them": cases_predict.CASES,
+    "Exported bundles": cases_export.CASES,
     "Command line, environment and locks": cases_commands.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]

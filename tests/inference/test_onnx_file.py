@@ -20,6 +20,7 @@ from couplet.models.predictor import Predictor
 from couplet.project.errors import UserError
 from couplet.results.bundle import Bundle, write_bundle
 from couplet.settings.params import Params
+from couplet.settings.presets import load_preset
 from tests.support.bundles import (
     LABELS,
     graph,
@@ -28,6 +29,7 @@ from tests.support.bundles import (
     predictors,
     record_of,
     settings,
+    settled,
     write_folds,
 )
 
@@ -169,3 +171,23 @@ def test_engines_that_are_not_there_are_refused(
         with pytest.raises(UserError) as error:
             load_engine(name, one.folder, one.bundle)
         assert str(error.value) == f'--engine {name} needs {package}: pip install "couplet[{name}]"'
+
+
+@pytest.mark.slow
+def test_the_real_net_of_the_first_paper(tmp_path: Path) -> None:
+    """seresnext101_32x4d at 380, one fold with flip TTA: minutes."""
+    content = load_preset("paper").as_dict()
+    content["model"]["pretrained"] = False
+    params = Params.model_validate(content)
+    folds = [settled(one, params) for one in predictors(params, 1)]
+    assert write_folds(tmp_path, params, folds) == ["timm"]
+    about = {"labels": LABELS, "digests": {}}
+    write_onnx(tmp_path, graph(params, folds), params.image.channels, params.image.store_size, about)
+    write_openvino(tmp_path)
+    bundle = record_of(tmp_path, params, ["timm"])
+    for n in (1, 2):
+        given = images(n, params)
+        expected = networks(params, folds).by_fold(given)
+        for engine in ("torch", "onnx", "openvino"):
+            found = load_engine(engine, tmp_path, bundle).by_fold(given)
+            assert np.abs(found - expected).max() < (1e-12 if engine == "torch" else 1e-5)

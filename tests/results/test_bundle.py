@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def record(folder: Path) -> Bundle:
     return Bundle(
         format=1, couplet="0.1.0", license="other", intended_use="", source="csv", labels=["Edema"], image={},
-        mean=[0.5] * 3, std=[0.5] * 3, model={}, refiner={}, inference={}, suits={}, folds=[], data={}, calibration={},
+        mean=[0.5] * 3, std=[0.5] * 3, model={}, refiner={}, inference={}, train={}, suits={}, folds=[], data={}, calibration={},
         metrics={}, versions={}, files=digests(folder),
     )  # fmt: skip
 

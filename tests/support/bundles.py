@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from couplet.images.views import evaluation_view
+from couplet.inference.engine import TorchEngine
 from couplet.inference.fold_files import write_fold
-from couplet.inference.given import Networks
 from couplet.inference.graph import EnsembleGraph
 from couplet.models.predictor import Predictor, build_predictor, normalisation
 from couplet.results.bundle import Bundle, digests
@@ -53,6 +53,17 @@ def predictors(params: Params, n_folds: int = 2) -> list[Predictor]:
     return found
 
 
+def settled(predictor: Predictor, params: Params) -> Predictor:
+    """With the batch statistics of four images: in a deep network that was moved, outputs are else all 0 or 1."""
+    for module in predictor.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # plain means
+    with torch.no_grad():
+        predictor.train()(view_of(params, predictor, n=4))
+    return predictor.eval()
+
+
 def images(n: int, params: Params) -> np.ndarray:
     """Noise of different brightness, uint8 (n, C, S, S)."""
     shape = (n, params.image.channels, params.image.store_size, params.image.store_size)
@@ -60,9 +71,10 @@ def images(n: int, params: Params) -> np.ndarray:
     return noise + np.linspace(0, 127, n).astype(np.uint8)[:, None, None, None]
 
 
-def networks(params: Params, folds: list[Predictor]) -> Networks:
+def networks(params: Params, folds: list[Predictor]) -> TorchEngine:
     """What the pipeline gives in float32."""
-    return Networks(folds, ["float32"] * len(folds), params.image.size, params.inference.tta)
+    exact = ["float32"] * len(folds)
+    return TorchEngine(folds, exact, params.image.size, params.inference.tta, torch.device("cpu"))
 
 
 def graph(params: Params, folds: list[Predictor]) -> EnsembleGraph:
@@ -100,6 +112,7 @@ def record_of(folder: Path, params: Params, forms: list[str], **changes: Any) ->
         "model": content["model"],
         "refiner": content["refiner"],
         "inference": content["inference"],
+        "train": content["train"],
         "suits": {"modalities": None, "body_parts": None, "views": []},
         "folds": [{"fold": k, "form": form, "precision": "float32"} for k, form in enumerate(forms)],
         "data": {},

@@ -30,6 +30,7 @@ OUTPUTS = (
     "data/splits",
     "data/models",
     "data/predictions",
+    "data/bundle",
     "metrics",
     "plots",
 )

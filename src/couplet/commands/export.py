@@ -14,9 +14,9 @@ from couplet.commands.card import card
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
+from couplet.inference.engine import TorchEngine
 from couplet.inference.exported import load_engine
 from couplet.inference.fold_files import COUPLET, write_fold
-from couplet.inference.given import Networks
 from couplet.inference.graph import EnsembleGraph
 from couplet.inference.onnx_file import write_onnx
 from couplet.inference.openvino_file import write_openvino
@@ -128,7 +128,8 @@ def checked_images(run: Run, predictors: list[Predictor]) -> tuple[np.ndarray, n
     images = ImageStore(run.manifest.project.prepared).read(run.manifest.positions[rows[chosen]])
     params = run.params
     exact = ["float32"] * len(predictors)
-    torch_float32 = Networks(predictors, exact, params.image.size, params.inference.tta)
+    cpu = torch.device("cpu")
+    torch_float32 = TorchEngine(predictors, exact, params.image.size, params.inference.tta, cpu)
     by_fold = torch_float32.by_fold(images)
     for k, fold in enumerate(run.folds):
         written = np.full(by_fold[k].shape, np.nan)
@@ -222,6 +223,7 @@ def describe(
         model=content["model"],
         refiner=content["refiner"],
         inference=content["inference"],
+        train=content["train"],
         suits={
             "modalities": MODALITIES if chest else None,
             "body_parts": BODY_PARTS if chest else None,

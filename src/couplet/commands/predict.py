@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from couplet.inference.load import Ensemble, head_of, load_models
+from couplet.inference.load import Ensemble, head_of
+from couplet.inference.load_bundle import load_ensemble
 from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.predicting.inputs import Ids, Input, Inputs, find_inputs, refuse_overwriting
 from couplet.predicting.map_files import write_maps
@@ -44,6 +45,7 @@ class Request:
     html: Path | None = None
     unsuitable: Literal["refuse", "predict"] = "refuse"
     view: str = ""
+    engine: Literal["torch", "onnx", "openvino"] = "torch"
 
     @property
     def in_parts(self) -> bool:
@@ -89,7 +91,7 @@ def predict(request: Request, train: TrainParams) -> int:
     refuse_overwriting(inputs, request.inputs, request.outputs)
     fix_torch(train.threads)
     keep_freed_memory()
-    ensemble = load_models(request.model)
+    ensemble = load_ensemble(request.model, request.engine, train.threads)
     say_what_is_read(inputs, ensemble, request)
     options = Options(
         request.ids,
@@ -154,6 +156,8 @@ def refuse_contradictions(request: Request) -> None:
     """Raise UserError where two of the options cannot be had together."""
     if request.overlay and request.maps is None:
         raise UserError("--overlay draws what --maps writes: name a folder with --maps")
+    if request.engine != "torch" and request.maps is not None:
+        raise UserError(f"--maps needs the networks themselves: leave --engine {request.engine} out")
     if request.in_parts and (request.by == "study" or request.html is not None):
         what = "--by study" if request.by == "study" else "--html"
         raise UserError(f"{what} needs all rows in one file: give --out an ending, .csv, .json or .jsonl")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,19 +19,10 @@ from couplet.results.bundle import ONNX, OPENVINO, Bundle, read_bundle
 from couplet.results.predictions import as_read_back
 from couplet.running.extras import require_extra
 
+if TYPE_CHECKING:
+    from couplet.inference.engine import Engine  # torch: graphs do without
+
 ENGINES = ("torch", "onnx", "openvino")
-
-
-class Engine(Protocol):
-    """K models over L labels."""
-
-    def by_fold(self, images: np.ndarray) -> np.ndarray:
-        """Stored images uint8 (n, C, S, S) to each fold's probabilities (K, n, L); NaN where one is not finite."""
-        ...
-
-    def maps(self, images: np.ndarray) -> np.ndarray | None:
-        """Class activation maps (n, L, h, w); None: it has none."""
-        ...
 
 
 @dataclass(frozen=True)

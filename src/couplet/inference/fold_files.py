@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from couplet.inference.given import Networks
+from couplet.inference.engine import TorchEngine
 from couplet.models.backbone import normalisation
-from couplet.models.device import resolve_precision
+from couplet.models.device import resolve_device
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
 from couplet.project.files import write_bytes, write_json
@@ -88,17 +88,17 @@ def read_folds(folder: Path, bundle: Bundle) -> list[Predictor]:
     return predictors
 
 
-def torch_engine(folder: Path, bundle: Bundle) -> Networks:
-    """A bundle's networks on the CPU, each in the precision that it was trained and chosen in."""
+def torch_engine(folder: Path, bundle: Bundle) -> TorchEngine:
+    """A bundle's networks on the device that it was trained on, or the CPU; each in its own precision."""
+    asked = bundle.train["device"]
+    device = resolve_device("auto" if asked == "cuda" else asked, bundle.train["arithmetic"])
     # A CPU has no fp16: what was trained in it is computed more exactly.
     precisions = [
-        "float32"
-        if fold["precision"] == "fp16"
-        else resolve_precision(fold["precision"], torch.device("cpu"))
+        "float32" if (fold["precision"], device.type) == ("fp16", "cpu") else fold["precision"]
         for fold in bundle.folds
     ]
-    predictors = [one.to(memory_format=torch.channels_last) for one in read_folds(folder, bundle)]
-    return Networks(predictors, precisions, bundle.image["size"], bundle.inference["tta"])
+    predictors = [one.to(device).to(memory_format=torch.channels_last) for one in read_folds(folder, bundle)]
+    return TorchEngine(predictors, precisions, bundle.image["size"], bundle.inference["tta"], device)
 
 
 def _state(folder: Path, form: str, predictor: Predictor) -> dict[str, Tensor]:

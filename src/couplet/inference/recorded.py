@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from couplet.project.errors import UserError
 from couplet.project.files import read_record
 from couplet.project.project import HERE, Project
+from couplet.results.bundle import AGAIN, CONFIG, is_bundle
 from couplet.settings.schema.train import TrainParams
 
 MODELS = Path(*HERE.models.parts)
@@ -41,14 +42,23 @@ def folds_of(project: Project) -> list[int]:
 
 
 def recorded_train(models: Path) -> TrainParams:
-    """The section `train` that the first fold was trained with.
+    """The section `train` that the first fold was trained with, of data/models or of an exported bundle.
 
     Raises:
         UserError: as `project_of`, or the record is damaged.
     """
+    if is_bundle(models):
+        return _bundled_train(models / CONFIG)
     project = project_of(models)
     path = project.model(folds_of(project)[0]) / "config.json"
     try:
         return TrainParams.model_validate(read_record(path, params=dict)["params"]["train"])
     except (KeyError, ValidationError):
         raise UserError(f"{path} lacks the settings `train`: run `dvc repro` to train again") from None
+
+
+def _bundled_train(path: Path) -> TrainParams:
+    try:
+        return TrainParams.model_validate(read_record(path, train=dict)["train"])
+    except (UserError, ValidationError):
+        raise UserError(f"{path} does not describe a bundle: {AGAIN}, or name another --model") from None

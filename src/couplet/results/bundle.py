@@ -51,7 +51,8 @@ class Bundle:
         labels: names of the L labels, in the order of the outputs.
         image: the section `image` of params.yaml: sides of store and view, channels, codec.
         mean, std: of each of the view's three channels, in [0, 1].
-        model, refiner, inference: the sections of params.yaml; `inference` has test-time augmentation and batch size.
+        model, refiner, inference, train: the sections of params.yaml; `inference` has test-time augmentation and batch
+            size, `train` the arithmetic.
         suits: what it was trained on: views that it has seen; modalities and body parts as DICOM names them, null where
             the data set does not say.
         folds: of each its number, the form of its files ("timm" or "couplet"), the precision it was trained and chosen
@@ -76,6 +77,7 @@ class Bundle:
     model: dict[str, Any]
     refiner: dict[str, Any]
     inference: dict[str, Any]
+    train: dict[str, Any]
     suits: dict[str, Any]
     folds: list[dict[str, Any]]
     data: dict[str, str]
@@ -125,6 +127,11 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether somebody who names this folder means a bundle: data/models has no record of its own."""
+    return (folder / CONFIG).is_file()
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Path below `folder` to SHA-256, of every file in it but config.json, in the paths' order."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -146,7 +153,7 @@ def refuse_foreign_folder(folder: Path) -> None:
         return
     if folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{folder} is there and is no folder: choose another place with --to")
-    if any(folder.iterdir()) and not _is_bundle(folder):
+    if any(folder.iterdir()) and not _holds_bundle(folder):
         raise UserError(f"{folder} holds other files than a bundle's: choose another place with --to")
 
 
@@ -175,7 +182,7 @@ def replacing_bundle(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _is_bundle(folder: Path) -> bool:
+def _holds_bundle(folder: Path) -> bool:
     try:
         content = read_json(folder / CONFIG)
     except UserError:

@@ -219,7 +219,7 @@ def read_calibrated(
             f"{project.params}: {project.ensemble} was made with another section refiner: run `dvc repro`, or restore "
             "params.yaml"
         )
-    record = _parsed(content, path, labels)
+    record = parsed_calibration(content, path, labels)
     parts = oof_parts(manifest, fold_of, oof_rows)
     if any(len(table) <= parts.max(initial=-1) for table in record.part_thresholds.values()):
         raise UserError(f"{path} has thresholds of other folds than {project.folds}: run `dvc repro`")
@@ -250,10 +250,15 @@ def read_calibration(path: Path, labels: list[str]) -> CalibrationRecord:
         UserError: the file is missing, damaged or of other labels.
     """
     content = read_record(path, loss=dict, calibration=dict, decision=dict, labels=list)
-    return _parsed(content, path, labels)
+    return parsed_calibration(content, path, labels)
 
 
-def _parsed(content: dict[str, Any], path: Path, labels: list[str]) -> CalibrationRecord:
+def parsed_calibration(content: dict[str, Any], path: Path, labels: list[str]) -> CalibrationRecord:
+    """What calibration.json holds, wherever its content stands.
+
+    Raises:
+        UserError: it is not ours, or of other labels; `path` is named.
+    """
     try:
         calibrators = [LabelCalibrator.from_dict(entry, str(path)) for entry in content["labels"]]
         points, part_thresholds = _thresholds(content["labels"])
