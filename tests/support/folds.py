@@ -1,20 +1,24 @@
-"""A fold of random images and the settings of a network that learns it in a second."""
+"""A fold of random images, the settings of a network that learns it in a second, and its trainer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from couplet.images.store import ImageStore, shard_name
+from couplet.models.predictor import build_predictor
 from couplet.project.files import write_csv, write_json
 from couplet.settings.params import Params, parse_params
+from couplet.training.loop import Trainer
 from couplet.training.state import FoldData
 
 LABELS = ["Edema", "Nodule", "Effusion"]
-SIZE = 32
+N_TRAIN, N_VAL, SIZE = 26, 12, 32  # of `made_up_fold`
 
 
 def settings(**changes: Any) -> Params:
@@ -48,3 +52,34 @@ def fold_data(folder: Path, n_train: int, n_val: int, unknown: float = 0.0) -> F
     train, val = np.arange(n_train), np.arange(n_train, n)
     ids = [f"image{i:03d}" for i in train]
     return FoldData(ImageStore(folder), ids, train, labels[train], val, labels[val])
+
+
+def made_up_fold(folder: Path) -> FoldData:
+    """A fold of 26 training and 12 validation images."""
+    return fold_data(folder, N_TRAIN, N_VAL)
+
+
+def trainer(data: FoldData, params: Params, fold: int = 0, precision: str = "float32") -> Trainer:
+    torch.set_num_threads(1)
+    predictor = build_predictor(params, LABELS, (params.seed, fold), data.train_truth)
+    return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, precision)
+
+
+def final(run: Trainer) -> dict[str, torch.Tensor]:
+    return {f"best.{k}": v for k, v in run.best.items()} | {
+        f"last.{k}": v for k, v in run.predictor.state_dict().items()
+    }
+
+
+def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
+    """Make the loss of some batches, counted from 0, not a number, and poison BatchNorm as an overflow does."""
+    loss, calls = run.step.loss, [0]
+
+    def broken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        if not bad(calls[0] - 1):
+            return loss(logits, targets)
+        run.step.buffers.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
+        return loss(logits, targets) * float("nan")
+
+    run.step.loss = broken  # type: ignore[assignment]

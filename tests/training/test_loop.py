@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,22 @@ from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
-from tests.support.folds import LABELS, SIZE, fold_data, settings
+from tests.support.folds import (
+    LABELS,
+    N_TRAIN,
+    SIZE,
+    final,
+    made_up_fold,
+    settings,
+    trainer,
+    with_bad_batches,
+)
 from tests.support.heads import SMALL_HEADS
-
-N_TRAIN, N_VAL = 26, 12
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
-    return fold_data(tmp_path_factory.mktemp("prepared"), N_TRAIN, N_VAL)
-
-
-def trainer(data: FoldData, params: Params, fold: int = 0, precision: str = "float32") -> Trainer:
-    torch.set_num_threads(1)
-    predictor = build_predictor(params, LABELS, (params.seed, fold), data.train_truth)
-    return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, precision)
+    return made_up_fold(tmp_path_factory.mktemp("prepared"))
 
 
 def seen_batches(data: FoldData, params: Params, folder: Path) -> list[torch.Tensor]:
@@ -100,12 +100,6 @@ class _seed:
 
     def __ror__(self, params: Params) -> Params:
         return params.model_copy(update={"seed": self.seed})
-
-
-def final(run: Trainer) -> dict[str, torch.Tensor]:
-    return {f"best.{k}": v for k, v in run.best.items()} | {
-        f"last.{k}": v for k, v in run.predictor.state_dict().items()
-    }
 
 
 def test_a_run_in_two_phases_goes_on_in_the_second_and_ends_with_the_same_bytes(
@@ -308,20 +302,6 @@ def test_the_gradient_norm_is_bounded_over_all_parameters_together(
         assert norms == pytest.approx([bound] * len(norms), rel=1e-3)
     else:
         assert all(0.01 < norm < bound for norm in norms), "a bound out of reach changes nothing"
-
-
-def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
-    """Make the loss of some batches, counted from 0, not a number, and poison BatchNorm as an overflow does."""
-    loss, calls = run.step.loss, [0]
-
-    def broken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        calls[0] += 1
-        if not bad(calls[0] - 1):
-            return loss(logits, targets)
-        run.step.buffers.buffers[0].data.fill_(float("nan"))  # .data: autograd must not notice
-        return loss(logits, targets) * float("nan")
-
-    run.step.loss = broken  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
