@@ -202,6 +202,9 @@ def test_the_probability_of_a_logit_rises_in_float32(settings: tuple[float, floa
     assert torch.isfinite(found).all() and torch.isfinite(slope).all() and (slope >= 0).all()
     assert (found[z < 5].diff() > 0).all()
     assert torch.isfinite(loss.log_odds(torch.tensor([-1e4, -200.0, 200.0, 1e4]))).all()
+    with torch.inference_mode():  # a loaded model has never been asked before
+        again = build_loss(asl(*settings), np.zeros((1, 1))).log_odds(z.detach())
+    assert torch.equal(again, found)
 
 
 def test_what_logits_mean_by_hand() -> None:

@@ -69,7 +69,10 @@ class AsymmetricLoss(MultiLabelLoss):
         Below an output of clip + 0.01 they go on linearly with the slope there: no logit is without a gradient.
         """
         start, slope = self._straight_line
-        return self._log_odds(logits.clamp(min=start)) + slope * (logits - start).clamp(max=0)
+        z = (
+            logits.double()
+        )  # rounded last: near their highest value they rise by less than a digit of float32
+        return (self._log_odds(z.clamp(min=start)) + slope * (z - start).clamp(max=0)).to(logits.dtype)
 
     def _log_odds(self, z: Tensor) -> Tensor:
         """log G(p - clip) - log H(p) for p = sigmoid(z) above the clip."""
@@ -94,7 +97,7 @@ class AsymmetricLoss(MultiLabelLoss):
     def _straight_line(self) -> tuple[float, float]:
         """The logit below which log odds are a straight line, and its slope."""
         lowest = self.clip + min(LEAST_EXCESS, (1 - self.clip) / 2)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             z = torch.logit(torch.tensor(lowest, dtype=torch.float64)).requires_grad_()
             return z.item(), torch.autograd.grad(self._log_odds(z), z)[0].item()
 
