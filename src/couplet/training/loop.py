@@ -70,9 +70,10 @@ class Trainer:
         self.keys = image_keys(data.train_ids)
         self.processes, self.parts = processes, Parts(params.train.parts, processes, asked_to_stop)
         self._stopping = False
+        self.loss = build_loss(params.loss, data.train_truth).to(self.device)
         self.step = Step(
             predictor,
-            build_loss(params.loss, data.train_truth).to(self.device),
+            self.loss,
             self.optimizer,
             self.ema,
             precision=precision,
@@ -127,6 +128,7 @@ class Trainer:
         name = f"fold {self.fold}, epoch {state.epoch + 1}/{self.params.schedule.epochs}"
         saved = time.monotonic()
         self.predictor.train()
+        self.loss.begin_epoch(state.epoch)
         for stored in progress(batches, name, self.batches_per_epoch - state.batch):
             self._train_step(stored, order[state.batch * size : (state.batch + 1) * size])
             state.batch += 1

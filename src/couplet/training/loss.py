@@ -46,6 +46,9 @@ class MultiLabelLoss(nn.Module):
         """Build the loss; `train_truth` (N, L) are the training fold's labels, NaN for unknown."""
         raise NotImplementedError
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Told before the first batch of each epoch, from 0; most losses do not ask."""
+
     def forward(self, logits: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss, a scalar.
 
@@ -61,6 +64,7 @@ class MultiLabelLoss(nn.Module):
                 known = known & mask.bool()
             filled = torch.where(known, truth, 0).to(logits.dtype)
             cells = torch.where(known, self.cells(logits, smooth_labels(filled, self.smoothing)), 0)
+            cells = self.corrected(cells, logits, known & (filled == 0))
             if self.reduction == "mean":
                 return cells.sum() / known.sum().clamp(min=1)
             return cells.sum() / (len(logits) if self.reduction == "batchmean" else 1)
@@ -113,6 +117,16 @@ class MultiLabelLoss(nn.Module):
             middle = middle.detach()
             low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
         return torch.where(torch.tensor(known > 0), high[0], 0).float()
+
+    def corrected(self, cells: Tensor, logits: Tensor, negative: Tensor) -> Tensor:
+        """The losses (B, L) that count, of a loss that looks at a batch as a whole; else `cells` as they are.
+
+        Args:
+            cells: losses, 0 where a label is unknown.
+            logits: of these cells.
+            negative: true where a label is known and 0, before smoothing.
+        """
+        return cells
 
 
 def smooth_labels(targets: Tensor, eps: float) -> Tensor:

@@ -50,7 +50,7 @@ class PlugIns:
     def own_keys(self) -> list[str]:
         """Dotted keys of every plug-in's own settings.
 
-        >>> LOSSES.own_keys()
+        >>> LOSSES.own_keys()[:4]
         ['loss.args.gamma_pos', 'loss.args.gamma_neg', 'loss.args.clip', 'loss.args.pos_weight']
         """
         keys = [f"{self.args}.{key}" for name in self.names() for key in _keys(self.settings(name))]
