@@ -19,8 +19,8 @@ PLUG_INS = ("settings/schema/plugins.py", "models/head.py", "training/loss.py")
 CHOSEN = {
     "src/couplet/models/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
     "src/couplet/settings/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
-    "src/couplet/training/losses/${loss.name}.py": ("train_fold",),
-    "src/couplet/settings/losses/${loss.name}.py": ("train_fold", "ensemble_predict"),
+    "src/couplet/training/losses/${loss.name}.py": ("train_fold", "evaluate_fold"),
+    "src/couplet/settings/losses/${loss.name}.py": ("train_fold", "evaluate_fold", "ensemble_predict"),
 }
 # The report compares the settings with their preset's, whose head and loss may be others.
 COMPARED = ("src/couplet/settings/heads", "src/couplet/settings/losses")
@@ -110,7 +110,7 @@ def test_only_the_chosen_head_and_loss_are_dependencies(project_root: Path, grap
     for name in ("train_fold", "evaluate_fold"):
         declared = listed(project_root, graph[name])
         plug_ins = [f"models/heads/{head}" for head in HEADS.names()]
-        plug_ins += [f"training/losses/{loss}" for loss in LOSSES.names()] if name == "train_fold" else []
+        plug_ins += [f"training/losses/{loss}" for loss in LOSSES.names()]
         for plug_in in plug_ins:
             file = project_root / f"src/couplet/{plug_in}.py"
             own = {file.relative_to(project_root).as_posix()}

@@ -90,6 +90,14 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             "refiner.lambda = 0.1 is not read: refiner.enabled is false",
         ),
         (
+            {"refiner.enabled": False, "refiner.message": "calibrated"},
+            "refiner.message = calibrated is not read: refiner.enabled is false",
+        ),
+        (
+            {"refiner.sparsity": "proximal", "refiner.lambda": 0.0},
+            "refiner.sparsity = proximal with refiner.lambda = 0: nothing pulls a coupling to zero",
+        ),
+        (
             {"refiner.alpha": 0.0},
             "refiner.alpha = 0.0: the couplings move no logit, as with refiner.enabled: false",
         ),

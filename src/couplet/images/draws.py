@@ -26,7 +26,15 @@ def image_keys(image_ids: Iterable[str]) -> np.ndarray:
     return np.array([_digest(image_id) for image_id in image_ids], dtype=np.uint64)
 
 
-def uniforms(keys: np.ndarray, seed: int, fold: int, epoch: int, n_draws: int, repeat: int = 0) -> np.ndarray:
+def uniforms(
+    keys: np.ndarray,
+    seed: int,
+    fold: int,
+    epoch: int,
+    n_draws: int,
+    repeat: int = 0,
+    stream: str = "views",
+) -> np.ndarray:
     """Uniform draws for a batch of images in one epoch.
 
     Args:
@@ -36,13 +44,23 @@ def uniforms(keys: np.ndarray, seed: int, fold: int, epoch: int, n_draws: int, r
         epoch: counted from 0.
         n_draws: how many draws per image; the first ones do not depend on it.
         repeat: of the training with this seed (train.repeat).
+        stream: what the draws are for; those of two streams have nothing to do with each other.
 
     Returns:
         (B, n_draws) float64 in [0, 1), multiples of 2**-53.
     """
-    start = _mix(np.asarray(keys, dtype=np.uint64) ^ _stream("views", seed, fold, epoch, repeat))
+    start = _mix(np.asarray(keys, dtype=np.uint64) ^ _stream(stream, seed, fold, epoch, repeat))
     steps = np.arange(1, n_draws + 1, dtype=np.uint64) * _GOLDEN
     return (_mix(start[:, None] + steps) >> np.uint64(11)) * 2.0**-53
+
+
+def taught(keys: np.ndarray, seed: int, fold: int, epoch: int, share: float, repeat: int = 0) -> np.ndarray:
+    """Which images tell their true labels in an epoch (refiner.teach): (B,) bool, each true with probability `share`.
+
+    >>> taught(image_keys(["a", "b", "c", "d"]), seed=42, fold=0, epoch=0, share=0.5).tolist()
+    [False, False, False, True]
+    """
+    return uniforms(keys, seed, fold, epoch, 1, repeat, stream="teach")[:, 0] < share
 
 
 def epoch_order(n: int, seed: int, fold: int, epoch: int, repeat: int = 0) -> np.ndarray:

@@ -39,8 +39,7 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
     with autocast(device, model.precision):
         features = predictor.backbone(view.contiguous(memory_format=torch.channels_last))
     logits, arrays = predictor.head.explain(features)
-    if predictor.refiner is not None:
-        logits = predictor.refiner(logits)
+    logits = predictor.refined(logits, features)
 
     def array(tensor: torch.Tensor, dtype: type[np.floating]) -> np.ndarray:
         return tensor.float().cpu().numpy().astype(dtype)

@@ -55,4 +55,5 @@ def _image_way(bundle: Bundle) -> ImageWay:
     image, views = bundle.image, [str(view).casefold() for view in bundle.suits["views"]]
     lateral = not views or any(view.startswith(LATERAL) for view in views)
     rendering = image.get("dicom", "voi")
-    return ImageWay(image["store_size"], image["channels"], image["codec"], rendering, lateral)
+    body_parts = bundle.suits["body_parts"] and tuple(bundle.suits["body_parts"])
+    return ImageWay(image["store_size"], image["channels"], image["codec"], rendering, body_parts, lateral)

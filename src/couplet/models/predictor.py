@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from couplet.images.draws import weights_seed
 from couplet.models.backbone import Backbone, create_backbone, normalisation
+from couplet.models.gate import SourceGate
 from couplet.models.head import Head, HeadInputs, build_head, head_class
 from couplet.models.refiner import LabelGraphRefiner
 from couplet.project.errors import UserError
 from couplet.project.files import write_bytes
 from couplet.project.project import HERE
 from couplet.results.model_record import read_model_record
-from couplet.settings.params import ModelParams, Params, RefinerParams
+from couplet.settings.params import LossParams, ModelParams, Params, RefinerParams
+from couplet.training.loss import build_loss
 
 __all__ = ["Predictor", "build_predictor", "load_predictor", "normalisation", "save_predictor"]
 
@@ -39,10 +41,17 @@ class Predictor(nn.Module):
         self.head = head
         self.refiner = refiner
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) to refined logits z' (B, L), float32."""
-        logits = self.head(self.backbone(images))
-        return logits if self.refiner is None else self.refiner(logits)
+    def forward(self, images: Tensor, known: Tensor | None = None) -> Tensor:
+        """Normalised images (B, 3, S, S) to refined logits z' (B, L), float32.
+
+        `known` (B, L) of 1, 0 or NaN are labels that the couplings are told; nobody else reads them.
+        """
+        features = self.backbone(images)
+        return self.refined(self.head(features), features, known)
+
+    def refined(self, logits: Tensor, features: Tensor, known: Tensor | None = None) -> Tensor:
+        """What the refiner makes of the head's logits (B, L), of the features that the head read."""
+        return logits if self.refiner is None else self.refiner(logits, features, known)
 
     def loss_terms(self) -> dict[str, Tensor]:
         """What head and refiner add to the supervised loss, by name (scalars), after a forward pass."""
@@ -50,7 +59,34 @@ class Predictor(nn.Module):
 
     def diagnostics(self) -> dict[str, float | None]:
         """What an epoch's line of the history says of the weights, by column; None where there is nothing to say."""
-        return {"mean_abs_coupling": None if self.refiner is None else self.refiner.mean_abs_coupling()}
+        refiner = self.refiner
+        if refiner is None:
+            return {"mean_abs_coupling": None}
+        said = {"mean_abs_coupling": refiner.mean_abs_coupling()}
+        if refiner.proximal:
+            said["zero_couplings"] = refiner.zero_share()
+        if refiner.steps > 1:
+            said["spectral_radius"] = refiner.spectral_radius()
+        return said
+
+    def warnings(self, diagnostics: Mapping[str, float | None]) -> list[str]:
+        """Lines for whoever watches the training: what `diagnostics` should not be."""
+        radius = diagnostics.get("spectral_radius")
+        if self.refiner is None or radius is None or radius <= 1:
+            return []
+        return [
+            f"the couplings' spectral radius is {radius:.3g}, above 1: {self.refiner.steps} steps of messages need not "
+            "come nearer to a fixed point; refiner.steps: 1 is safe, and a larger refiner.lambda makes it smaller"
+        ]
+
+    @property
+    def taught_share(self) -> float:
+        """Share of the training images, drawn anew in each epoch, whose labels it is to be told as `known`."""
+        return 0.0 if self.refiner is None else self.refiner.teach
+
+    def sparse_tensors(self) -> tuple[str, ...]:
+        """Names in the state dict whose exact zeros mean something: an average of them must have the same zeros."""
+        return ("refiner.A",) if self.refiner is not None and self.refiner.proximal else ()
 
 
 def build_predictor(
@@ -64,14 +100,15 @@ def build_predictor(
 ) -> Predictor:
     """A predictor at its start, on the CPU; torch's global generator is neither read nor moved.
 
-    Its weights depend on seed, repeat and the section `model` alone. The backbone is drawn first, then the head;
-    the refiner draws nothing. So the ablation without a refiner starts from the same backbone and head.
+    Its weights depend on seed, repeat and the section `model` alone; a calibrated message on the loss, too. The
+    backbone is drawn first, then the head; the refiner draws nothing. So the ablation without a refiner starts from
+    the same backbone and head.
 
     Args:
-        params: reads the sections model, refiner and image.size.
+        params: reads the sections model, refiner, loss and image.size.
         labels: L label names.
         seed: a number or several, such as (seed, fold).
-        train_truth: (N, L) of the training fold; only read by a head that starts from it.
+        train_truth: (N, L) of the training fold; only read by a head that starts from it, and by a calibrated message.
         load_pretrained: False leaves pretrained weights out, whatever model.pretrained says.
         weights_folder: None is data/weights.
         repeat: of the training with this seed (train.repeat).
@@ -87,7 +124,8 @@ def build_predictor(
         torch.manual_seed(weights_seed(seed, repeat))
         backbone = create_backbone(model, weights_folder or HERE.weights, params.image.size)
         head = build_head(model, HeadInputs(backbone.num_features, len(labels), model.dropout, train_truth))
-    return Predictor(backbone, head, _build_refiner(params.refiner, len(labels)))
+    refiner = build_refiner(params.refiner, params.loss, len(labels), backbone.num_features, train_truth)
+    return Predictor(backbone, head, refiner)
 
 
 def save_predictor(path: Path, predictor: Predictor) -> None:
@@ -106,7 +144,7 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
     Raises:
         UserError: a file is missing or damaged, the labels differ, or the weights do not fit the settings.
     """
-    trained_on, model, refiner, image_size = _described(model_dir)
+    trained_on, model, refiner, loss, image_size = _described(model_dir)
     if labels is not None and list(labels) != trained_on:
         raise UserError(
             f"{model_dir / 'config.json'}: this model was trained on the labels {_few(trained_on)}, the data "
@@ -116,7 +154,9 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
     with torch.random.fork_rng(devices=[]):
         backbone = create_backbone(model, HERE.weights, image_size)
         head = build_head(model, HeadInputs(backbone.num_features, len(trained_on), model.dropout))
-    predictor = Predictor(backbone, head, _build_refiner(refiner, len(trained_on)))
+    predictor = Predictor(
+        backbone, head, build_refiner(refiner, loss, len(trained_on), backbone.num_features)
+    )
     path = model_dir / WEIGHTS
     try:
         predictor.load_state_dict(load(path.read_bytes()), strict=True)
@@ -133,13 +173,16 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
     return predictor.eval()
 
 
-def _described(model_dir: Path) -> tuple[list[str], ModelParams, RefinerParams, int]:
+def _described(model_dir: Path) -> tuple[list[str], ModelParams, RefinerParams, LossParams, int]:
     record, path = read_model_record(model_dir), model_dir / "config.json"
     try:
         settings = record.params
         model = ModelParams.model_validate(settings["model"] | {"pretrained": False})
         refiner = RefinerParams.model_validate(settings["refiner"])
-        return [str(label) for label in record.labels], model, refiner, int(settings["image"]["size"])
+        loss = (
+            LossParams.model_validate(settings["loss"]) if refiner.message == "calibrated" else LossParams()
+        )
+        return [str(label) for label in record.labels], model, refiner, loss, int(settings["image"]["size"])
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
@@ -152,8 +195,38 @@ def _described(model_dir: Path) -> tuple[list[str], ModelParams, RefinerParams, 
         ) from None
 
 
-def _build_refiner(refiner: RefinerParams, n_labels: int) -> LabelGraphRefiner | None:
-    return LabelGraphRefiner(n_labels, refiner.alpha, refiner.lambda_) if refiner.trained else None
+def build_refiner(
+    refiner: RefinerParams,
+    loss: LossParams,
+    n_labels: int,
+    in_features: int,
+    train_truth: np.ndarray | None = None,
+) -> LabelGraphRefiner | None:
+    """The refiner that the section `refiner` names, at its start; None if none is trained.
+
+    Args:
+        refiner, loss: the sections; a calibrated message is the loss's.
+        n_labels: L.
+        in_features: F, of the backbone.
+        train_truth: (N, L) of the training fold; None where saved weights take its place.
+    """
+    if not refiner.trained:
+        return None
+    calibrated = None
+    if refiner.message == "calibrated":
+        # Saved weights take the place of what a loss takes from the training fold: its weights of positives.
+        calibrated = build_loss(loss, np.zeros((1, n_labels)) if train_truth is None else train_truth)
+    return LabelGraphRefiner(
+        n_labels,
+        refiner.alpha,
+        refiner.lambda_,
+        proximal=refiner.sparsity == "proximal",
+        loss=calibrated,
+        steps=refiner.steps,
+        gate=SourceGate(in_features, n_labels) if refiner.conditional == "gate" else None,
+        teach=refiner.teach,
+        lr_factor=refiner.lr_factor,
+    )
 
 
 def _few(labels: list[str]) -> str:

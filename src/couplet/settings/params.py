@@ -117,8 +117,8 @@ def parse_params(content: dict[str, Any], origin: str) -> Params:
 def all_keys() -> list[str]:
     """Every leaf key of params.yaml in dotted form, in the schema's order.
 
-    >>> [key for key in all_keys() if key.startswith("refiner")]
-    ['refiner.enabled', 'refiner.fit', 'refiner.alpha', 'refiner.lambda', 'refiner.strictness']
+    >>> [key for key in all_keys() if key.startswith("ema")]
+    ['ema.enabled', 'ema.decay']
     """
     return list(flatten(Params().as_dict()))
 

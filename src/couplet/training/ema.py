@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,9 +21,11 @@ class EMA:
     Args:
         model: what is averaged, and where the averages start; already on its device, where it stays.
         decay: d in the long run, in [0, 1).
+        sparse: names of entries whose average is zero wherever their value is: else an entry that was ever another
+            than zero would never be zero again.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, sparse: Collection[str] = ()) -> None:
         self.decay = decay
         self.updates = 0
         # Collected once: walking through the modules takes longer than averaging what is in them.
@@ -39,6 +41,7 @@ class EMA:
         copied = [key for key, value in self.live.items() if not value.is_floating_point()]
         self._averaged = [self.shadow[key] for key in averaged], [self.live[key] for key in averaged]
         self._copied = [self.shadow[key] for key in copied], [self.live[key] for key in copied]
+        self._sparse = [(self.shadow[key], self.live[key]) for key in sparse]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -49,6 +52,8 @@ class EMA:
         torch._foreach_lerp_(shadows, values, 1 - decay)
         if self._copied[0]:
             torch._foreach_copy_(*self._copied)
+        for shadow, value in self._sparse:
+            shadow.masked_fill_(value == 0, 0)
         self.updates += 1
 
     @contextmanager

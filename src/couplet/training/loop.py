@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from couplet.evaluation.metrics import macro_auc
-from couplet.images.draws import dropout_seed, epoch_order, image_keys, uniforms
+from couplet.images.draws import dropout_seed, epoch_order, image_keys, taught, uniforms
 from couplet.images.feed import image_batches
 from couplet.images.views import N_DRAWS, training_view
 from couplet.inference.predict import predict_probabilities
@@ -64,7 +64,8 @@ class Trainer:
         self.params, self.fold, self.data, self.precision = params, fold, data, precision
         self.device = next(predictor.parameters()).device
         self.predictor = predictor
-        self.ema = EMA(predictor, params.ema.decay) if params.ema.enabled else None
+        averaged = (params.ema.decay, predictor.sparse_tensors())
+        self.ema = EMA(predictor, *averaged) if params.ema.enabled else None
         self.optimizer = build_optimizer(predictor, params.optimizer)
         self.mean_std = normalisation(predictor.backbone)
         self.keys = image_keys(data.train_ids)
@@ -163,7 +164,18 @@ class Trainer:
         images = training_view(stored, draws, params.image.size, params.augment, *self.mean_std)
         truth = torch.from_numpy(self.data.train_truth[rows]).to(self.device, non_blocking=True)
         seed = dropout_seed(params.seed, self.fold, state.epoch, state.batch, repeat, part)
-        return Batch(images, truth, rows, state.epoch, state.batch, seed, weight)
+        return Batch(images, truth, rows, state.epoch, state.batch, seed, weight, self._known(rows))
+
+    def _known(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The labels that the predictor is told in this epoch: all that are known of the taught images (B, L)."""
+        share, params = self.predictor.taught_share, self.params
+        if not share:
+            return None
+        told = taught(
+            self.keys[rows], params.seed, self.fold, self.progress.epoch, share, params.train.repeat
+        )
+        known = np.where(told[:, None], self.data.train_truth[rows], np.float32("nan"))
+        return torch.from_numpy(known).to(self.device, non_blocking=True)
 
     def _count(self, outcome: Outcome) -> None:
         """Take in what became of a batch."""
@@ -265,6 +277,8 @@ class Trainer:
         shown = "none (every batch was skipped)" if mean_loss is None else f"{mean_loss:.4f}"
         result = f"train loss {shown}, validation macro-AUC {auc:.4f}{state.lost_in_epoch}"
         say(f"fold {self.fold}, epoch {state.epoch + 1}: {result}")
+        for warning in self.predictor.warnings(diagnostics):
+            say(f"fold {self.fold}, epoch {state.epoch + 1}: {warning}")
 
     # --- checkpoints ------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ class Batch:
         number: of the batch within its epoch, from 0.
         seed: of this step's dropout.
         weight: of the supervised loss; of a part of a step, see `training/parts.py`.
+        known: (B, L) of 1, 0 or NaN, on the device: labels that the predictor is told; None: none.
     """
 
     images: Tensor
@@ -41,6 +42,7 @@ class Batch:
     number: int
     seed: int
     weight: float = 1.0
+    known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Step:
         batch = replace(batch, truth=self.predictor.head.shown(batch.truth))
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
-            logits = self.predictor(batch.images.contiguous(memory_format=torch.channels_last))
+            logits = self.predictor(batch.images.contiguous(memory_format=torch.channels_last), batch.known)
         loss = self.loss(logits, batch.truth)
         if batch.weight != 1:
             loss = batch.weight * loss

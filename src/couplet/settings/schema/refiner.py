@@ -6,13 +6,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from couplet.settings.schema.section import COUPLET, PAPER_1, Idle, NotNegative, Positive, Section, not_read
+from couplet.settings.schema.section import (
+    COUPLET,
+    PAPER_1,
+    Fraction,
+    Idle,
+    NotNegative,
+    Positive,
+    Section,
+    not_read,
+)
 
 
 class RefinerParams(Section):
     """The learned sparse label couplings.
 
-    Trained with the network (paper 1): z' = z + alpha sigmoid(z) A, lambda |A|_1 added to the loss. Or fitted
+    Trained with the network: z' = z + alpha m(z) A, with enabled, alpha and lambda alone as in paper 1. Or fitted
     afterwards (`evaluation.couplings`) on predictions of models that have not seen the image.
     """
 
@@ -34,6 +43,36 @@ class RefinerParams(Section):
         description="joint: weight of the sum of |A| off the diagonal",
         json_schema_extra=PAPER_1,
     )
+    message: Literal["sigmoid", "calibrated"] = Field(
+        "sigmoid",
+        description="joint: what a label tells the others, the sigmoid of its logit or the probability that the loss "
+        "means by it",
+        json_schema_extra=PAPER_1,
+    )
+    teach: Fraction = Field(
+        0.0,
+        description="joint: share of training images, drawn each epoch, whose messages are the true labels",
+        json_schema_extra=COUPLET,
+    )
+    lr_factor: Positive = Field(
+        1.0,
+        description="joint: the couplings' learning rate is optimizer.lr times this",
+        json_schema_extra=PAPER_1,
+    )
+    sparsity: Literal["l1", "proximal"] = Field(
+        "l1",
+        description="joint: l1, a term of the loss, or proximal, a soft threshold after each step, with exact zeros",
+        json_schema_extra=PAPER_1,
+    )
+    # Far beyond what is of use; it bounds the memory of a backward pass through all steps.
+    steps: int = Field(
+        1, ge=1, le=50, description="joint: how often the labels exchange messages", json_schema_extra=PAPER_1
+    )
+    conditional: Literal["none", "gate"] = Field(
+        "none",
+        description="joint: none or gate, by which the image decides how loudly each label speaks, between 0 and 2",
+        json_schema_extra=PAPER_1,
+    )
     strictness: Positive = Field(
         2.0,
         description="out_of_fold: penalty on |A| in standard errors of its gradient",
@@ -52,18 +91,23 @@ class RefinerParams(Section):
 
     def idle(self) -> list[Idle]:
         """Settings of couplings that are switched off, or of another fit, or that a strength of 0 takes out."""
-        joint = {"alpha": self.alpha, "lambda": self.lambda_}
-        afterwards = {"strictness": self.strictness}
+        values = self.model_dump(by_alias=True)
         if not self.enabled:
-            values = {"fit": self.fit, **joint, **afterwards}
             return [
-                not_read(f"refiner.{key}", value, "refiner.enabled is false") for key, value in values.items()
+                not_read(f"refiner.{key}", values[key], "refiner.enabled is false")
+                for key in list(values)[1:]
             ]
-        unread = afterwards if self.trained else joint
+        afterwards = {"strictness"}
+        unread = afterwards if self.trained else values.keys() - {"enabled", "fit"} - afterwards
         found = [
-            not_read(f"refiner.{key}", value, f"refiner.fit is {self.fit}") for key, value in unread.items()
+            not_read(f"refiner.{key}", value, f"refiner.fit is {self.fit}")
+            for key, value in values.items()
+            if key in unread
         ]
         if self.trained and not self.alpha:
             none = "the couplings move no logit, as with refiner.enabled: false"
             found.append(Idle(("refiner.alpha",), f"refiner.alpha = {self.alpha}: {none}"))
+        elif self.trained and self.sparsity == "proximal" and not self.lambda_:
+            why = "refiner.sparsity = proximal with refiner.lambda = 0: nothing pulls a coupling to zero"
+            found.append(Idle(("refiner.sparsity",), why))
         return found
