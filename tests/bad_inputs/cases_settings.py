@@ -421,6 +421,11 @@ CASES = [
         setting("model.backbone_args", {"checkpoint_path": "x.pth"}),
         "model.backbone_args.checkpoint_path is decided by the pipeline: remove it",
     ),
+    train(
+        "rates of missing positives for another number of labels",
+        setting("loss", {"name": "bce_forward", "args": {"missing_rate": [0.1, 0.2]}}),
+        "params.yaml: loss.args.missing_rate lists 2 rates for 3 labels: give one for each, in the order of data/prepared/labels.json, or one number for all",
+    ),
     check(
         "a repeat of the training below 0",
         setting("train.repeat", -1),

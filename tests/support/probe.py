@@ -20,15 +20,11 @@ from couplet.training.schedule import learning_rate_factor
 from couplet.training.step import Batch, Step
 from tests.couplings_probe import KnownCouplings, Sample
 from tests.support.params import params_with
+from tests.support.projects import ROOT
 
 N_TRAIN, N_TEST, BATCH = 8_000, 20_000, 24
-JOINT = {
-    "refiner.message": "calibrated",
-    "refiner.teach": 0.5,
-    "refiner.lr_factor": 30.0,
-    "refiner.sparsity": "proximal",
-    "refiner.lambda": 0.002,
-}
+_preset = load_preset("couplings_joint", Project(ROOT)).as_dict()["refiner"]
+JOINT = {f"refiner.{key}": value for key, value in _preset.items()}
 OFF = {"refiner.enabled": False}
 
 

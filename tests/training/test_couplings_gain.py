@@ -5,27 +5,33 @@ The linear head's loss of AUC against the best prediction is known there (tests/
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.couplings_probe import N_SEEN, independent_labels, known_couplings
+from tests.couplings_probe import N_LABELS, N_SEEN, independent_labels, known_couplings
 from tests.support.probe import JOINT, OFF, Trained, train
 
-SEEN = np.arange(N_SEEN)
+SEEN, HIDDEN = np.arange(N_SEEN), np.arange(N_SEEN, N_LABELS)
+ARMS: dict[str, dict[str, Any]] = {
+    "off": OFF,
+    "paper": {},
+    "joint": JOINT,
+    "gate": JOINT | {"refiner.conditional": "gate"},
+}
 
 
-def arms(seed: int, *changes: dict[str, Any], context: bool = False) -> tuple[np.ndarray, list[Trained]]:
-    """The true couplings, and what each arm's training gives on the same images, first weights and order."""
-    world = known_couplings(seed, context)
-    return world.couplings, [train(world, seed, arm) for arm in changes]
+@cache
+def trained(arm: str, seed: int, context: bool = False) -> Trained:
+    """The arms of a seed have the same images, first weights and order."""
+    return train(known_couplings(seed, context), seed, ARMS[arm])
 
 
 def check_joint(seed: int) -> None:
-    couplings, (off, joint) = arms(seed, OFF, JOINT)
-    hidden = np.arange(N_SEEN, len(couplings))
-    assert joint.auc(hidden) - off.auc(hidden) > 0.02
+    couplings, off, joint = known_couplings(seed).couplings, trained("off", seed), trained("joint", seed)
+    assert joint.auc(HIDDEN) - off.auc(HIDDEN) > 0.02
     assert abs(joint.auc(SEEN) - off.auc(SEEN)) < 0.002
     edges, found = couplings != 0, joint.couplings != 0
     right = np.sign(joint.couplings) == np.sign(couplings)
@@ -45,9 +51,8 @@ def test_joint_couplings_gain_for_other_seeds(seed: int) -> None:
 
 
 def check_paper(seed: int) -> None:
-    couplings, (off, paper) = arms(seed, OFF, {})
-    hidden = np.arange(N_SEEN, len(couplings))
-    assert abs(paper.auc(hidden) - off.auc(hidden)) < 0.001
+    couplings, off, paper = known_couplings(seed).couplings, trained("off", seed), trained("paper", seed)
+    assert abs(paper.auc(HIDDEN) - off.auc(HIDDEN)) < 0.001
     edges = couplings != 0
     assert (np.sign(paper.couplings) == np.sign(couplings))[edges].mean() < 0.75, "its signs mean nothing"
 
@@ -72,7 +77,5 @@ def test_independent_labels_lose_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_gate_gains_where_the_image_switches_couplings_on(seed: int) -> None:
-    gate = JOINT | {"refiner.conditional": "gate"}
-    couplings, (fixed, gated) = arms(seed, JOINT, gate, context=True)
-    hidden = np.arange(N_SEEN, len(couplings))
-    assert gated.auc(hidden) - fixed.auc(hidden) > 0.005
+    fixed, gated = (trained(arm, seed, context=True) for arm in ("joint", "gate"))
+    assert gated.auc(HIDDEN) - fixed.auc(HIDDEN) > 0.005
