@@ -12,6 +12,7 @@ import torch
 
 from couplet.commands.card import card
 from couplet.images.draws import image_keys
+from couplet.images.picture import CHEST
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.inference.engine import TorchEngine
@@ -53,7 +54,7 @@ LICENSES = {
 # Data sets whose pictures come with a name that DICOM has for them; of the others nothing is known.
 CHEST_SETS = ("phantom", "grand_xray_slam", "nih", "chexpert", "mimic_cxr_jpg")
 MODALITIES = ["CR", "DX", "RG", "OT", "SC"]
-BODY_PARTS = ["CHEST", "THORAX", "PORT CHEST", "CHEST_TO_PELVIS", ""]
+BODY_PARTS = [*CHEST, ""]
 
 
 def export(
