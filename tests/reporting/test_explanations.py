@@ -15,6 +15,7 @@ from couplet.project.errors import UserError
 from couplet.project.files import write_bytes, write_npz
 from couplet.project.project import HERE
 from couplet.reporting.explanations import SHOWN_FOLD, read_explanations
+from couplet.settings.heads import csra
 from couplet.stages.report import report
 from tests.support.pages import text_of
 
@@ -71,6 +72,15 @@ def test_a_head_without_graphs_shows_its_maps_alone(tmp_path: Path, monkeypatch:
     write(tmp_path, arrays)
     with pytest.raises(UserError, match=r"explanations/fold_0.npz is damaged \(.*adjacency_auxiliary"):
         read_explanations([f"L{i}" for i in range(14)])
+
+
+def test_the_page_says_what_the_maps_of_another_head_are(project: Callable[..., Path]) -> None:
+    folder = project(n_images=90, changes={"model.head": "csra", "model.head_args": {}})
+    write(folder, {key: value for key, value in explanations(14).items() if "adjacency" not in key})
+    report()
+    section = text_of((folder / "plots/report.html").read_text()).split("What the model looks at")[2]
+    assert "What fold 0’s model made of 2 images of the test part" in section
+    assert csra.Settings().maps_mean() in section and "Label graphs" not in section
 
 
 def test_other_heads_have_none(project: Callable[..., Path]) -> None:
