@@ -12,7 +12,8 @@ import torch
 
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
-from couplet.settings.params import Params
+from couplet.settings.params import Params, parse_params
+from couplet.settings.presets import load_preset
 from couplet.settings.schema.plugins import HEADS
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
@@ -173,6 +174,39 @@ def test_with_every_head_the_resumed_run_ends_with_the_same_bytes(
     trained = run.predictor.head.named_parameters()
     still = [name for name, parameter in trained if torch.equal(parameter, start[name])]
     assert still == []
+
+
+# Total parameters with 80 labels, built without memory.
+RIVALS = {
+    "csra_coco": 43_155_600,
+    "ml_gcn_coco": 44_679_312,
+    "rdar_coco": 54_344_852,
+    "tresnet_asl_coco": 53_750_896,
+    "ml_decoder_coco": 61_001_840,
+    "query2label_coco": 193_906_832,
+}
+
+
+@pytest.mark.parametrize("preset", RIVALS)
+def test_rivals_have_their_size_and_their_recipes_train_a_thin_network_to_the_same_bytes(
+    data: FoldData, tmp_path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_preset(preset)
+    with torch.device("meta"):
+        whole = build_predictor(recipe, [f"{i}" for i in range(80)], 0, np.eye(80), load_pretrained=False)
+    assert sum(parameter.numel() for parameter in whole.parameters()) == RIVALS[preset]
+
+    content, thin = recipe.as_dict(), settings(model__backbone_args={"channels": [8, 8, 16, 16]}).as_dict()
+    content["image"].update(size=SIZE, store_size=SIZE, channels=1)
+    content["model"] = thin["model"] | {
+        "head": recipe.model.head,
+        "head_args": recipe.model.head_args | SMALL_HEADS.get(recipe.model.head, {}),
+        "dropout": recipe.model.dropout,
+    }
+    content["train"].update(batch_size=8, precision="float32", checkpoint_minutes=1e-9)
+    content["schedule"].update(epochs=2, warmup_epochs=1, milestones=[1] * bool(recipe.schedule.milestones))
+    run = killed_and_resumed(data, tmp_path, parse_params(content, preset), 4, monkeypatch)
+    assert run.progress.skipped == 0 and all(bool(value.isfinite().all()) for value in final(run).values())
 
 
 def killed_and_resumed(
