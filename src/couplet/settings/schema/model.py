@@ -34,7 +34,11 @@ class ModelParams(Section):
         {}, description="timm's own arguments, for a thinner net", json_schema_extra=COUPLET
     )
     dropout: float = Field(
-        0.4, ge=0, lt=1, description="before the classifier (linear, gmp)", json_schema_extra=PAPER_1
+        0.4,
+        ge=0,
+        lt=1,
+        description="before the classifier, of heads without a dropout of their own",
+        json_schema_extra=PAPER_1,
     )
     head: str = Field(
         "linear",
