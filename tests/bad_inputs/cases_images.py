@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.bad_inputs.case import Case, Given, both, cut, file, folder, link, removed, replaced, setting
 from tests.bad_inputs.healthy import picture
+from tests.support.dicoms import dicom, lut
 from tests.support.in_process import InProcessProject
 from tests.support.tiffs import tiff
 
@@ -69,6 +70,12 @@ def unreadable(*numbers: int) -> Given:
     return both(*(file(f"{{raw}}/images/{i:02d}.png", b"") for i in numbers))
 
 
+def deflated(content: bytes) -> bytes:
+    """The same DICOM file, which says that it is deflated."""
+    place = content.index(b"1.2.840.10008.1.2.1\0")
+    return content[: place - 2] + struct.pack("<H", 22) + b"1.2.840.10008.1.2.1.99" + content[place + 20 :]
+
+
 def turned(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -83,6 +90,43 @@ PROGRESSIVE = encoded(picture(3), "JPEG", progressive=True)
 WIDE_12 = np.repeat(SQUARE[..., None].astype("<u2") * 16, 3, axis=-1)  # 12 bits
 TO_PNG = "convert it to 8-bit JPEG, or to 8- or 16-bit PNG (docs/datasets.md, Image files)"
 TEXT_BOMB = chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(10**8)))
+
+FILM = SQUARE.astype(np.uint16) * 16  # 12 bits
+J2K = encoded(PLAIN, "JPEG2000", no_jp2=True)
+BOMB = J2K[:8] + struct.pack(">6I", 20_000, 20_000, 0, 0, 20_000, 20_000) + J2K[32:]
+LOSSLESS, EXTENDED = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.51"
+DICOM_REFUSED = [
+    ("DICOM cut off in its header", dicom(FILM, 12)[:400], "it has no pixel data"),
+    ("DICOM, deflated", deflated(dicom(FILM, 12)), "deflated files are not read: write it uncompressed"),
+    (
+        "DICOM that is a film",
+        dicom(bytes(8), 8, "1.2.840.10008.1.2.4.102"),
+        "transfer syntax 1.2.840.10008.1.2.4.102 is not read",
+    ),
+    (
+        "DICOM of 12 bits in JPEG extended",
+        dicom(bytes(8), 12, EXTENDED, Rows=64, Columns=64),
+        "JPEG extended (12 bit) has no decoder with a free licence here: pip install pylibjpeg-libjpeg (GPL-3) adds one, or write the file losslessly",
+    ),
+    ("DICOM without a tag that is needed", dicom(FILM, 12, remove=("Rows",)), "Rows is missing"),
+    ("DICOM whose NumberOfFrames is text", dicom(FILM, 12, NumberOfFrames="77").replace(b"77", b"x ", 1), "NumberOfFrames is no number"),
+    ("DICOM whose bits lie elsewhere", dicom(FILM, 12, HighBit=15), "HighBit 15 does not fit 12 stored bits"),
+    ("DICOM with a palette", dicom(FILM, 12, PhotometricInterpretation="PALETTE COLOR"), "PALETTE COLOR is no grey picture"),
+    ("DICOM with a presentation LUT", dicom(FILM, 12, PresentationLUTSequence=lut(0, 16, [1, 2])), "a Presentation LUT Sequence is not applied"),
+    ("DICOM that holds fractions", dicom(FILM, 12, FloatPixelData=bytes(8)), "float pixel data is not read"),
+    ("DICOM of 32 bits", dicom(FILM.astype(np.uint32)), "32 of 32 bits are not read, at most 16 are"),
+    (
+        "DICOM around a code stream of another size, a decompression bomb",
+        dicom(BOMB, 8, LOSSLESS, Rows=64, Columns=64),
+        "the JPEG 2000 stream holds 20000 x 20000 pixels, the header says 64 x 64",
+    ),
+    ("DICOM cut short", dicom(FILM, 12, Rows=65), "the pixel data has 8192 bytes, 8320 are needed"),
+    ("DICOM of one grey level", dicom(FILM * 0, 12), "the picture has one grey level only"),
+    ("DICOM whose rescale is not finite", dicom(FILM, 12, RescaleSlope="1234").replace(b"1234", b"nan ", 1), "its rescaled values are not finite"),
+    ("DICOM of several frames", dicom(FILM, 12, NumberOfFrames=30), "30 frames, single pictures are read"),
+    ("DICOM of a CT slice", dicom(FILM, 12, Modality="CT"), "modality CT"),
+    ("DICOM of the raw detector", dicom(FILM, 12, PresentationIntentType="FOR PROCESSING"), "raw detector data (FOR PROCESSING)"),
+]  # fmt: skip
 
 CASES = [
     quarantined("a file of zero bytes", file(IMAGE, b""), "the file is empty"),
@@ -112,6 +156,13 @@ CASES = [
         "DICOM without a transfer syntax",
         file(IMAGE, bytes(128) + b"DICM" + bytes(500)),
         "the transfer syntax is missing",
+    ),
+    *(quarantined(name, file(IMAGE, content), reason) for name, content, reason in DICOM_REFUSED),
+    Case(
+        "a file named .dcm without the beginning of DICOM",
+        both(file("{raw}/images/x.dcm", dicom(FILM)[132:]), removed(IMAGE), listed("x.dcm")),
+        happens="quarantined, counted, in the report",
+        quarantined={"x.dcm": "no DICOM preamble: rewrite the file with dcmconv"},
     ),
     quarantined(
         "a JPEG of 12 bits",
@@ -188,6 +239,15 @@ CASES = [
         tiff([((255 - SQUARE.astype("<u2")) * 257).tobytes()], 64, 64, [16], 0),
         QUARTERS,
         how="read, and shown as meant",
+    ),
+    read("DICOM of 8 bits", dicom(SQUARE), QUARTERS),
+    # 16 x 20 to 16 x 230, stretched.
+    read("DICOM of 12 bits without a window", dicom(FILM, 12), [0, 85, 170, 255]),
+    read(
+        "a negative in DICOM (MONOCHROME1)",
+        dicom(255 - SQUARE, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE"),
+        QUARTERS,
+        how="read, and turned around once",
     ),
     read("1 bit", encoded(PLAIN.point(lambda grey: 255 * (grey > 100), "1"), "PNG"), [0, 0, 255, 255]),
     read("a palette", encoded(PALETTE, "PNG"), QUARTERS),

@@ -438,3 +438,29 @@ def test_without_the_extra_the_reason_says_what_to_install(monkeypatch: pytest.M
 
 
 dicom_content = dicom(RAMP, 12)
+
+
+def test_damaged_headers_are_refused_in_one_line_or_read() -> None:
+    """4,000 files of which a few bytes are others, or that are cut: no error but the two that say why."""
+    tags = {"WindowCenter": [2048, 9], "WindowWidth": [1024, 9], "PixelPaddingValue": 3, "ViewPosition": "PA"}
+    more = {
+        "ModalityLUTSequence": lut(0, 12, [*range(9)]),
+        "VOILUTSequence": lut(0, 8, [0, 9]),
+        "StudyInstanceUID": "1.2",
+    }
+    draws = np.random.default_rng(0)
+    said: set[str] = set()
+    for content in (dicom(RAMP, 12, **tags), dicom(RAMP, 12, ImplicitVRLittleEndian, **tags, **more)):
+        for _ in range(2000):
+            damaged = bytearray(content)
+            for place in draws.integers(132, len(content), draws.integers(1, 20)):
+                damaged[place] = draws.integers(0, 256)
+            cut = draws.integers(132, len(content)) if draws.random() < 0.2 else len(content)
+            try:
+                picture = decode_picture(bytes(damaged[:cut]), 4, 1, body_parts=CHEST, with_study=True)
+                assert picture.pixels.shape == (1, 4, 4)
+            except (UnreadableImage, UnsuitableImage) as error:
+                said.add(str(error))
+    assert len(said) > 20 and all(
+        "\n" not in text and text.isprintable() and len(text) < 250 for text in said
+    )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from pydicom.datadict import dictionary_keyword, dictionary_VR
 from pydicom.dataset import Dataset
@@ -25,6 +26,7 @@ from couplet.images.picture import CHEST, MissingExtra
 from couplet.images.store import ImageStore
 from couplet.project.files import write_text
 from couplet.project.project import HERE
+from couplet.results.model_record import trained_params
 from couplet.settings.presets import params_yaml
 from couplet.settings.schema.data import SOURCES
 from couplet.stages.prepare import prepare
@@ -280,6 +282,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     monkeypatch.setenv("COUPLET_WORKERS", "3")
     prepare()
     assert shards() == resumed and len(decoded) == 12
+
+
+def test_a_model_records_the_rendering_and_follows_from_it(project_root: Path) -> None:
+    params = params_with({"image.dicom": "equalize", "image.size": 32})
+    assert trained_params(params)["image"] == {"size": 32, "dicom": "equalize"}
+    stages = yaml.safe_load((project_root / "dvc.yaml").read_text())["stages"]
+    assert "image.dicom" in stages["prepare"]["params"]
+    assert "image.dicom" in stages["train_fold"]["do"]["params"]
 
 
 # --- what is missing --------------------------------------------------------------------------------------------

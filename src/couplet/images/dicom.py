@@ -77,6 +77,24 @@ def read_dicom(
         UnreadableImage, MissingExtra, UnsuitableImage: as there.
     """
     header, syntax = tags.read_header(content, with_study)
+    try:
+        return _film(header, syntax, rendering, most_pixels, body_parts, allow_unsuitable)
+    except (UnreadableImage, UnsuitableImage, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # pydicom converts a value when it is asked for, and raises nearly anything then
+        raise UnreadableImage(f"the DICOM header is damaged ({tags.stable(error)})") from None
+
+
+def _film(
+    header: Dataset,
+    syntax: str,
+    rendering: Rendering,
+    most_pixels: int,
+    body_parts: Collection[str] | None,
+    allow_unsuitable: bool,
+) -> Film:
     _refuse_syntax(syntax)
     tags.refuse_unreadable(header, most_pixels)
     if (n := tags.frames(header)) != 1:

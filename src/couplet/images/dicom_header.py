@@ -82,7 +82,7 @@ def read_header(content: bytes, with_study: bool) -> tuple[Dataset, str]:
     except (UnreadableImage, MemoryError):
         raise
     except Exception as error:  # pydicom's parser raises nearly anything on damaged input
-        raise UnreadableImage(f"the DICOM header is damaged ({_stable(error)})") from None
+        raise UnreadableImage(f"the DICOM header is damaged ({stable(error)})") from None
 
 
 def refuse_unreadable(header: Dataset, most_pixels: int) -> None:
@@ -93,7 +93,7 @@ def refuse_unreadable(header: Dataset, most_pixels: int) -> None:
     """
     if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
         raise UnreadableImage("float pixel data is not read")
-    if not (header.get("PixelData") or b""):
+    if not isinstance(header.get("PixelData"), bytes) or not header.PixelData:
         raise UnreadableImage("it has no pixel data")
     rows, columns, samples = (number(header, name) for name in ("Rows", "Columns", "SamplesPerPixel"))
     allocated, stored, high = (number(header, name) for name in ("BitsAllocated", "BitsStored", "HighBit"))
@@ -189,7 +189,9 @@ def number(header: Dataset, name: str, default: int | None = None) -> int:
                 raise UnreadableImage(f"{name} is missing")
             return default
         return int(value)
-    except (TypeError, ValueError, OverflowError, AttributeError, NotImplementedError):
+    except UnreadableImage:
+        raise
+    except Exception:  # pydicom converts a value when it is asked for
         raise UnreadableImage(f"{name} is no number") from None
 
 
@@ -206,6 +208,12 @@ def text(header: Dataset, name: str) -> str:
 def shown(value: str) -> str:
     """A tag's value as a reason may quote it."""
     return value if TERM.fullmatch(value) else "of an unknown name"
+
+
+def stable(error: Exception) -> str:
+    """An error's text without addresses and quoted values."""
+    text = re.sub(r"<[^>]*>|0x[0-9a-fA-F]+|'[^']*'|\"[^\"]*\"|b'.*'", "...", " ".join(str(error).split()))
+    return text[:120] or type(error).__name__
 
 
 def _fraction(header: Dataset, name: str, default: float) -> float:
@@ -264,8 +272,3 @@ def _with_sign(value: int, bits: int, signed: bool) -> int:
     """A number that some writers store with the other sign than the pixels have."""
     value %= 2**bits
     return value - 2**bits if signed and value >= 2 ** (bits - 1) else value
-
-
-def _stable(error: Exception) -> str:
-    text = re.sub(r"<[^>]*>|0x[0-9a-fA-F]+|'[^']*'|\"[^\"]*\"|b'.*'", "...", " ".join(str(error).split()))
-    return text[:120] or type(error).__name__
