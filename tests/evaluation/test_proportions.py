@@ -130,3 +130,17 @@ def test_proportions_are_covered() -> None:
 @pytest.mark.parametrize("share", [0.7, 0.9, 0.97])
 def test_proportions_are_covered_at_all_sizes(n_patients: int, share: float) -> None:
     assert 0.93 <= coverage(n_patients, share, 3000, seed=n_patients) <= 0.995
+
+
+def test_shares_of_many_cells_are_worth_more_than_their_images() -> None:
+    """The share of all cells, taken image by image or cell by cell, is one number with one interval."""
+    rng = np.random.default_rng(4)
+    hits = (rng.random((60, 14)) < 0.9).astype(float)
+    patients = np.arange(60) // 2
+    by_cell = proportion(hits.ravel(), np.repeat(patients, 14))
+    by_image = proportion(hits.mean(axis=1), patients, cells=14)
+    assert by_image.value == pytest.approx(by_cell.value)
+    assert (by_image.low, by_image.high) == pytest.approx((by_cell.low, by_cell.high))
+    assert (by_image.n_images, by_image.n_patients) == (60, 30)
+    cut = proportion(hits.mean(axis=1), patients)
+    assert cut.low is not None and by_image.low is not None and cut.low < by_image.low - 0.02

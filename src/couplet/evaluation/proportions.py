@@ -20,7 +20,11 @@ NOTHING = "nothing is known"
 
 
 def proportion(
-    hits: np.ndarray, patients: np.ndarray, level: float = LEVEL, positive: np.ndarray | None = None
+    hits: np.ndarray,
+    patients: np.ndarray,
+    level: float = LEVEL,
+    positive: np.ndarray | None = None,
+    cells: int = 1,
 ) -> Estimate:
     """A share with Wilson's interval at the number of independent images that the patients are worth.
 
@@ -28,10 +32,11 @@ def proportion(
     p (1-p) / v, cut to [1, W]; G where v is 0. So p = 0 and p = 1 have an interval too.
 
     Args:
-        hits: (n,) of 1, 0 or NaN for an image that does not count.
+        hits: (n,) of 1, 0 or NaN for an image that does not count; with `cells` the share of its cells that are hits.
         patients: (n,) patient of each image.
         level: coverage.
         positive: (n,) 1 for images positive for the label in question, for the count and the flag `few`.
+        cells: of each image, for example one per label: W counts them.
 
     Returns:
         An estimate in [0, 1]; without an interval for a single patient.
@@ -45,7 +50,9 @@ def proportion(
         return undefined
     n_patients, n_images, share = about["n_patients"], len(kept), float(kept.mean())
     variance = _variance(kept - share, group) / n_images**2
-    worth = float(np.clip(share * (1 - share) / variance, 1, n_images)) if variance > 0 else n_patients
+    worth = (
+        float(np.clip(share * (1 - share) / variance, 1, n_images * cells)) if variance > 0 else n_patients
+    )
     t2 = _quantile(level, n_patients - 1) ** 2
     middle = (share + t2 / (2 * worth)) / (1 + t2 / worth)
     reach = np.sqrt(t2) * np.sqrt(share * (1 - share) / worth + t2 / (4 * worth**2)) / (1 + t2 / worth)

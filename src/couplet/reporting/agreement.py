@@ -1,17 +1,49 @@
-"""Cohen's kappa of two models with an interval by patient."""
+"""How often the folds' models say the same on the test part: agreement and Cohen's kappa with intervals by patient."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from couplet.evaluation.estimate import LEVEL, Estimate
+from couplet.evaluation.estimate import LEVEL, Estimate, source_of
 from couplet.evaluation.jackknife import METHOD, on_logit_scale
 from couplet.evaluation.leave_one_out import codes, influence
+from couplet.evaluation.metrics import THRESHOLD
+from couplet.evaluation.proportions import proportion
+from couplet.results.run import Run
 
 SAME_ANSWER = "both always give the same single answer"
+
+
+class Pair(NamedTuple):
+    """Two folds: the share of cells in which they say the same, and Cohen's kappa."""
+
+    one: int
+    other: int
+    agreement: Estimate
+    kappa: Estimate
+
+
+def pairs(run: Run) -> list[Pair]:
+    """Every pair of folds."""
+    patients, said = run.patients[run.test_rows], run.test_by_fold >= THRESHOLD
+    rows = []
+    for i in range(len(run.folds)):
+        for j in range(i + 1, len(run.folds)):
+            folds = [run.folds[i].fold, run.folds[j].fold]
+            same = proportion((said[i] == said[j]).mean(axis=1), patients, cells=said.shape[2])
+            kappa = kappa_estimate(said[i], said[j], patients)
+            rows.append(Pair(folds[0], folds[1], of_folds(run, same, folds), of_folds(run, kappa, folds)))
+    return rows
+
+
+def of_folds(run: Run, estimate: Estimate, folds: list[int]) -> Estimate:
+    """With the flags of the test part, and these folds' predictions of it as source."""
+    project = run.manifest.project
+    sources = (source_of(project.test_predictions(fold), project.root) for fold in folds)
+    return replace(estimate, flags=run.leaks.flags_of("test")).of(*sources)
 
 
 def kappa_estimate(

@@ -8,7 +8,9 @@ import matplotlib
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 
+from couplet.evaluation.estimate import Estimate
 from couplet.reporting import style
+from couplet.reporting.agreement import Pair
 from couplet.reporting.analysis import Agreement
 from couplet.results.run import FoldRun
 
@@ -18,6 +20,10 @@ CURVES = {
     "lr": "Learning rate",
     "mean_abs_coupling": "Mean |A|",
 }
+
+INTERVALS = (
+    5  # folds: of more there is no room for intervals beside each other, and the page's table has them
+)
 
 
 def training_curves(folds: Sequence[FoldRun]) -> bytes:
@@ -98,8 +104,14 @@ def positives_per_label(
     return style.to_png(figure)
 
 
-def fold_agreement(labels: Sequence[str], result: Agreement, folds: Sequence[int]) -> bytes:
-    """Fig 4: per label the shares of images on which the folds agree, beside it every pair of folds."""
+def fold_agreement(
+    labels: Sequence[str], result: Agreement, folds: Sequence[int], estimates: Sequence[Pair] = ()
+) -> bytes:
+    """Fig 4: per label the shares of images on which the folds agree, beside it every pair of folds.
+
+    Above the diagonal is the agreement of two folds, below it kappa; of up to INTERVALS folds with the intervals
+    that `estimates` has.
+    """
     left, row = style.margin(labels), 20
     bars = max(row * len(labels), 150)
     figure = style.new_figure(style.FULL_WIDTH, bars + 72)
@@ -128,11 +140,18 @@ def fold_agreement(labels: Sequence[str], result: Agreement, folds: Sequence[int
         else style.place(figure, style.FULL_WIDTH - bars - 50, 30, bars, bars)
     )
     pairs.imshow(result.agreement, cmap="Blues", vmin=0.5, vmax=1.7)
-    size = 9.5 if len(folds) <= 4 else 38 / len(folds)
+    size = 9.5 if len(folds) <= 3 else 34 / len(folds)
+    ends = {(pair.one, pair.other): _interval(pair.agreement, 100, 1) for pair in estimates}
+    ends |= {(pair.other, pair.one): _interval(pair.kappa, 1, 2) for pair in estimates}
     for i in range(len(folds)):
         for j in range(len(folds)):
             kappa = result.kappa[i, j]
-            text = f"{result.agreement[i, j]:.1%}\nκ {'–' if np.isnan(kappa) else f'{kappa:.2f}'}"
+            text = (
+                f"κ {'–' if np.isnan(kappa) else f'{kappa:.2f}'}"
+                if i > j
+                else f"{result.agreement[i, j]:.1%}"
+            )
+            text += "" if len(folds) > INTERVALS else ends.get((folds[i], folds[j]), "")
             pairs.text(
                 j, i, text if i != j else "·", ha="center", va="center", fontsize=size, linespacing=1.35
             )
@@ -142,6 +161,14 @@ def fold_agreement(labels: Sequence[str], result: Agreement, folds: Sequence[int
     pairs.tick_params(length=0)
     pairs.spines[:].set_visible(False)
     return style.to_png(figure)
+
+
+def _interval(estimate: Estimate, times: float, decimals: int) -> str:
+    """The second line of a cell: the interval, or that there is none."""
+    if estimate.low is None or estimate.high is None:
+        return "\nno interval"
+    low, high = (f"{times * end:.{decimals}f}".replace("-", "−") for end in (estimate.low, estimate.high))
+    return f"\n[{low}, {high}]"
 
 
 def fold_spread(labels: Sequence[str], spread: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from couplet.evaluation.proportions import proportion
 from couplet.images.draws import image_keys
 from couplet.images.store import ImageStore
 from couplet.reporting import analysis, figures, matrices, pictures, selection, style
+from couplet.reporting.agreement import pairs
 from couplet.reporting.picture import Picture
 from couplet.reporting.selection import GRID_LABELS, ROW_LABELS, highest, selection_note
 from couplet.reporting.tables import no_information
@@ -135,15 +136,17 @@ def _samples(run: Run) -> list[Picture]:
 def _agreement(run: Run, numbers: analysis.Agreement) -> Picture:
     k, folds, shown = len(run.folds), [fold.fold for fold in run.folds], selection.row_labels(run)
     yes = (run.test_by_fold >= THRESHOLD).sum(axis=0)
-    unanimous = proportion(((yes == 0) | (yes == k)).mean(axis=1), run.patients[run.test_rows])
+    agreed = ((yes == 0) | (yes == k)).mean(axis=1)
+    unanimous = proportion(agreed, run.patients[run.test_rows], cells=len(run.labels))
     caption = (
         f"Every fold’s model votes on every test image and label, at probability ≥ {THRESHOLD:g}. "
         f"{unanimous.text(3)} of the {int(numbers.votes.sum()):,} image × label cells are unanimous "
-        f"({k}–0), the others split. Right: agreement of each pair of folds and Cohen’s κ, which takes out "
-        f"the agreement that chance alone gives.{selection_note(run, shown)}"
+        f"({k}–0), the others split. Right, with 95% intervals by patient: above the diagonal the agreement of each "
+        "pair of folds, below it Cohen’s κ, which takes out the agreement that chance alone gives."
+        f"{selection_note(run, shown)}"
     )
     numbers = replace(numbers, per_label=numbers.per_label[shown])
-    drawn = figures.fold_agreement(_names(run, shown), numbers, folds)
+    drawn = figures.fold_agreement(_names(run, shown), numbers, folds, pairs(run))
     return Picture("fig4_agreement", drawn, "Fig. 4 · Do the folds agree?", caption)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from couplet.evaluation.estimate import Estimate, source_of
+from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.metrics import THRESHOLD
 from couplet.evaluation.proportions import proportion
-from couplet.reporting.agreement import kappa_estimate
+from couplet.reporting.agreement import of_folds, pairs
 from couplet.reporting.section import Drawn
 from couplet.results.run import Run
 
@@ -22,15 +21,6 @@ class Vote(NamedTuple):
     no: int
     cells: int
     share: Estimate
-
-
-class Pair(NamedTuple):
-    """Two folds: the share of cells in which they say the same, and Cohen's kappa."""
-
-    one: int
-    other: int
-    agreement: Estimate
-    kappa: Estimate
 
 
 def content(run: Run, drawn: Drawn) -> dict[str, Any]:
@@ -52,25 +42,8 @@ def votes(run: Run) -> list[Vote]:
     rows = []
     for yes in range(k, -1, -1):
         cells = yes_of_cell == yes
-        share = _about(run, proportion(cells.mean(axis=1), patients), run.params.split.folds)
+        share = of_folds(
+            run, proportion(cells.mean(axis=1), patients, cells=cells.shape[1]), run.params.split.folds
+        )
         rows.append(Vote(yes, k - yes, int(cells.sum()), share))
     return rows
-
-
-def pairs(run: Run) -> list[Pair]:
-    """Every pair of folds."""
-    patients, said = run.patients[run.test_rows], run.test_by_fold >= THRESHOLD
-    rows = []
-    for i in range(len(run.folds)):
-        for j in range(i + 1, len(run.folds)):
-            folds = [run.folds[i].fold, run.folds[j].fold]
-            same = proportion((said[i] == said[j]).mean(axis=1), patients)
-            kappa = kappa_estimate(said[i], said[j], patients)
-            rows.append(Pair(folds[0], folds[1], _about(run, same, folds), _about(run, kappa, folds)))
-    return rows
-
-
-def _about(run: Run, estimate: Estimate, folds: list[int]) -> Estimate:
-    project = run.manifest.project
-    sources = (source_of(project.test_predictions(fold), project.root) for fold in folds)
-    return replace(estimate, flags=run.leaks.flags_of("test")).of(*sources)
