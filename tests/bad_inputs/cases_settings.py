@@ -505,4 +505,9 @@ CASES = [
         happens="the first two are numbers (ten, not eight); yes and no would be text, and refused for a switch",
         said=("seed: 10 (preset paper: 42)",),
     ),
+    check(
+        "a gate for couplings that are fitted after training",
+        setting("refiner.fit", "out_of_fold", **{"refiner.conditional": "gate"}),
+        "params.yaml: refiner.conditional = 'gate' reads the network's features, and refiner.fit = 'out_of_fold' has only its predictions: set refiner.conditional to none, or refiner.fit to joint",
+    ),
 ]

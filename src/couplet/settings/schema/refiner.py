@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from couplet.settings.schema.section import (
     COUPLET,
@@ -21,8 +21,8 @@ from couplet.settings.schema.section import (
 class RefinerParams(Section):
     """The learned sparse label couplings.
 
-    Trained with the network: z' = z + alpha m(z) A, with enabled, alpha and lambda alone as in paper 1. Or fitted
-    afterwards (`evaluation.couplings`) on predictions of models that have not seen the image.
+    Trained with the network: z' = z + alpha m(z) A; with m = sigmoid and lambda |A|_1 added to the loss it is paper 1.
+    Or fitted afterwards (`evaluation.couplings`) on predictions of models that have not seen the image.
     """
 
     enabled: bool = Field(
@@ -45,8 +45,7 @@ class RefinerParams(Section):
     )
     message: Literal["sigmoid", "calibrated"] = Field(
         "sigmoid",
-        description="joint: what a label tells the others, the sigmoid of its logit or the probability that the loss "
-        "means by it",
+        description="joint: what a label tells the others: its sigmoid, or the probability that the loss means by it",
         json_schema_extra=PAPER_1,
     )
     teach: Fraction = Field(
@@ -61,16 +60,20 @@ class RefinerParams(Section):
     )
     sparsity: Literal["l1", "proximal"] = Field(
         "l1",
-        description="joint: l1, a term of the loss, or proximal, a soft threshold after each step, with exact zeros",
+        description="joint: a term of the loss (l1), or a soft threshold after each step, with exact zeros (proximal)",
         json_schema_extra=PAPER_1,
     )
     # Far beyond what is of use; it bounds the memory of a backward pass through all steps.
     steps: int = Field(
-        1, ge=1, le=50, description="joint: how often the labels exchange messages", json_schema_extra=PAPER_1
+        1,
+        ge=1,
+        le=50,
+        description="joint: how often the labels exchange messages",
+        json_schema_extra=PAPER_1,
     )
     conditional: Literal["none", "gate"] = Field(
         "none",
-        description="joint: none or gate, by which the image decides how loudly each label speaks, between 0 and 2",
+        description="joint: gate: the image decides how loudly each label speaks, between 0 and 2",
         json_schema_extra=PAPER_1,
     )
     strictness: Positive = Field(
@@ -78,6 +81,15 @@ class RefinerParams(Section):
         description="out_of_fold: penalty on |A| in standard errors of its gradient",
         json_schema_extra=COUPLET,
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> RefinerParams:
+        if self.fitted_afterwards and self.conditional != "none":
+            raise ValueError(
+                "refiner.conditional = 'gate' reads the network's features, and refiner.fit = 'out_of_fold' has only "
+                "its predictions: set refiner.conditional to none, or refiner.fit to joint"
+            )
+        return self
 
     @property
     def trained(self) -> bool:
@@ -91,23 +103,21 @@ class RefinerParams(Section):
 
     def idle(self) -> list[Idle]:
         """Settings of couplings that are switched off, or of another fit, or that a strength of 0 takes out."""
-        values = self.model_dump(by_alias=True)
+        joint = self.model_dump(by_alias=True, exclude={"enabled", "fit", "strictness"})
+        afterwards = {"strictness": self.strictness}
         if not self.enabled:
+            values = {"fit": self.fit, **joint, **afterwards}
             return [
-                not_read(f"refiner.{key}", values[key], "refiner.enabled is false")
-                for key in list(values)[1:]
+                not_read(f"refiner.{key}", value, "refiner.enabled is false") for key, value in values.items()
             ]
-        afterwards = {"strictness"}
-        unread = afterwards if self.trained else values.keys() - {"enabled", "fit"} - afterwards
+        unread = afterwards if self.trained else joint
         found = [
-            not_read(f"refiner.{key}", value, f"refiner.fit is {self.fit}")
-            for key, value in values.items()
-            if key in unread
+            not_read(f"refiner.{key}", value, f"refiner.fit is {self.fit}") for key, value in unread.items()
         ]
         if self.trained and not self.alpha:
             none = "the couplings move no logit, as with refiner.enabled: false"
             found.append(Idle(("refiner.alpha",), f"refiner.alpha = {self.alpha}: {none}"))
-        elif self.trained and self.sparsity == "proximal" and not self.lambda_:
+        if self.trained and self.sparsity == "proximal" and not self.lambda_:
             why = "refiner.sparsity = proximal with refiner.lambda = 0: nothing pulls a coupling to zero"
             found.append(Idle(("refiner.sparsity",), why))
         return found
