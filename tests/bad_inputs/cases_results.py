@@ -415,6 +415,11 @@ CASES = [
         "metrics/fold_0.json: auc_macro is 0.99, but the predictions give {auc}: run `dvc repro`",
     ),
     report(
+        "what is known of the couplings is a list",
+        file("metrics/couplings.json", "[]"),
+        "metrics/couplings.json: 'fit' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
         "metrics that are a list",
         file("metrics/fold_0.json", "[]"),
         "metrics/fold_0.json: 'auc_macro' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",

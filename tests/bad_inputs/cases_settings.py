@@ -111,6 +111,16 @@ CASES = [
         "params.yaml: unknown key refiner.enabld: did you mean refiner.enabled?",
     ),
     check(
+        "couplings fitted in a way that there is not",
+        setting("refiner.fit", "afterwards"),
+        "params.yaml: refiner.fit = 'afterwards' is not allowed: it should be 'joint' or 'out_of_fold'",
+    ),
+    check(
+        "couplings that nothing holds back",
+        setting("refiner.strictness", 0.0),
+        "params.yaml: refiner.strictness = 0.0 is not allowed: it should be greater than 0",
+    ),
+    check(
         "a key in the wrong section",
         setting("schedule.lr", 0.1),
         "params.yaml: unknown key schedule.lr: did you mean optimizer.lr?",

@@ -78,7 +78,9 @@ def ensemble_predict() -> None:
         say(f"ensemble, {name}: log loss {values['log_loss_raw']}, calibrated {values['log_loss']}")
     if coupled:
         won = coupled.gains["oof"]
-        say(f"couplings, out of fold: macro-AUC {won.auc}, log loss per image {won.log_loss} gained")
+        say(
+            f"couplings, out of fold: macro-AUC {won.auc.text(5)}, log loss per image {won.log_loss.text(5)} gained"
+        )
     say(f"couplings: {couplings['verdict']}")
     if params.decision.within == "view" and calibrated.categories == [ALL_IMAGES]:
         say("no view is known: prediction sets keep their promise over all images together")

@@ -6,55 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from couplet.evaluation.calibration.inverse import posterior_of
 from couplet.evaluation.couplings.evidence import losses
-from couplet.evaluation.couplings.fit import LabelCouplings, fit_label_couplings
 from couplet.evaluation.metrics import auc_per_label
-from couplet.settings.params import LossParams
-from couplet.training.loss import build_loss
-from tests.couplings_probe import Sample, independent_labels, known_couplings, label_sets, nih_truth
-
-FOLDS = 3
-POSTERIOR = posterior_of(LossParams())
-
-
-def linear_head(train: Sample, steps: int = 60) -> torch.nn.Linear:
-    """A head trained to the end with paper 1's loss, no refiner: what a network without couplings gives out."""
-    torch.manual_seed(0)
-    head = torch.nn.Linear(train.x.shape[1], train.truth.shape[1]).double()
-    torch.nn.init.zeros_(head.weight)
-    x, truth = torch.tensor(train.x), torch.tensor(train.truth)
-    loss = build_loss(LossParams(), train.truth)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = loss(head(x), truth)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(closure)
-    return head
-
-
-def outputs(head: torch.nn.Linear, x: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return torch.sigmoid(head(torch.tensor(x))).numpy()
-
-
-def fitted(train: Sample, test: Sample, strictness: float) -> tuple[LabelCouplings, np.ndarray, np.ndarray]:
-    """Couplings of the training rows out of fold, and the test rows with them and without, mean over the folds."""
-    fold = np.arange(len(train.x)) % FOLDS
-    oof, by_fold = np.full(train.truth.shape, np.nan), []
-    for k in range(FOLDS):
-        head = linear_head(train.rows(fold != k))
-        oof[fold == k] = outputs(head, train.x[fold == k])
-        by_fold.append(outputs(head, test.x))
-    couplings = fit_label_couplings(train.truth, oof, POSTERIOR, strictness)
-    both = [np.mean([read(p) for p in by_fold], axis=0) for read in (couplings.refined, couplings.alone)]
-    return couplings, both[0], both[1]
+from tests.couplings_experiment import fitted
+from tests.couplings_probe import independent_labels, known_couplings, label_sets, nih_truth
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

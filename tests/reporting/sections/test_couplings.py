@@ -112,7 +112,11 @@ def test_the_first_sentence_of_fitted_couplings_is_the_verdict(fitted: Callable[
         "Label couplings No effect of the couplings is seen. Against each label’s own calibration"
     )
     gain = run.coupling_gains["oof"]
-    assert f"{gain.auc.text()} (" in text and f"{gain.log_loss.text()} (" in text and "cross-fitted)" in text
+    assert (
+        f"{gain.auc.text(5)} (" in text and f"{gain.log_loss.text(5)} (" in text and "cross-fitted)" in text
+    )
+    assert "higher, log loss per image 0.00" in text
+    assert "both intervals exclude 0; that of macro-AUC and of log loss does not." in text
     assert "Could it be chance?" in text and "What could be won at most." in text
     assert "Whether" not in text and "λ" not in text
     for found, sentence in (("help", "The couplings help."), ("hurt", "The couplings hurt.")):

@@ -58,13 +58,18 @@ def verdict(run: Run) -> tuple[str, str]:
     """The section's first sentence, and what follows from it."""
     if run.fitted is not None:
         gain = run.coupling_gains["oof"]
-        beside = f"macro-AUC {_signed(gain.auc)}, log loss per image {_signed(gain.log_loss, -1)}"
+        beside = f"macro-AUC {_gained(gain.auc, 'higher', 'lower')}, "
+        beside += f"log loss per image {_gained(gain.log_loss, 'lower', 'higher')}"
         words = {
             HELP: "The couplings help.",
             HURT: "The couplings hurt.",
         }.get(run.coupling_scores["verdict"], "No effect of the couplings is seen.")
-        rule = "They would help if both intervals excluded 0 on the better side"
-        return words, f"Against each label’s own calibration alone, out of fold: {beside}. {rule}."
+        both = {"macro-AUC": gain.auc, "log loss": gain.log_loss}
+        within = [name for name, one in both.items() if one.low is None or one.low <= 0]
+        rule = ""
+        if within:
+            rule = f" They are said to help where both intervals exclude 0; that of {' and of '.join(within)} does not."
+        return words, f"Against each label’s own calibration alone, out of fold: {beside}.{rule}"
     if run.couplings is None:
         return "The refiner is off in this run", ""
     if largest_shift(run) < NO_SHIFT:
@@ -149,7 +154,7 @@ def _gains(run: Run) -> list[tuple[str, Estimate, Estimate]]:
     return rows
 
 
-def _signed(estimate: Estimate, sign: int = 1) -> str:
-    """The value as a change, without its interval: that stands in the table."""
-    value = 0.0 if estimate.value is None else sign * estimate.value
-    return f"{value:+.4f}".replace("-", "−")
+def _gained(estimate: Estimate, better: str, worse: str) -> str:
+    """The size of a gain and its direction in words; its interval stands in the table."""
+    value = estimate.value or 0.0
+    return f"{abs(value):.4f} {worse if value < 0 else better}"
