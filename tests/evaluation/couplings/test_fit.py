@@ -190,6 +190,25 @@ def test_a_row_is_refined_by_couplings_of_the_other_parts() -> None:
     np.testing.assert_array_equal(found.without[2][block], expected)
 
 
+@pytest.mark.parametrize(
+    ("n", "n_labels", "loss"),
+    [(4, 1, LossParams()), (6, 3, LossParams(name="bce")), (30, 5, LossParams(smoothing=0.1))],
+)
+def test_a_few_images_one_label_and_outputs_of_0_and_1(n: int, n_labels: int, loss: LossParams) -> None:
+    random = np.random.default_rng(0)
+    truth = (random.random((n, n_labels)) < 0.4).astype(float)
+    if n_labels > 1:
+        truth[:, 0] = np.nan
+    p = random.random((n, n_labels))
+    p[0, 0], p[1, 0] = 0, 1
+    parts = np.arange(n) % 2
+    found = cross_fit(truth, p, parts, np.arange(n) % 5, posterior_of(loss), 1.0)
+    assert np.isfinite(found.refined).all() and np.isfinite(found.couplings.fitted.A).all()
+    assert all(np.isfinite(table).all() for table in found.without.values())
+    assert gain(truth, found.refined, found.alone, np.arange(n), parts).verdict == NO_EFFECT
+    assert 0 < permuted(truth, p, parts, found.of_part, 1.0, 0, 5).p <= 1
+
+
 # --- evidence -------------------------------------------------------------------------------------------------------
 
 
