@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from scipy.special import logit
 
+from couplet.models.heads.csra import ResidualAttention
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
 from tests.bad_inputs.healthy import csv_project, finished, picture
 from tests.support.in_process import InProcessProject
@@ -261,3 +264,25 @@ def test_a_list_of_weights_that_is_none_is_refused(project: InProcessProject) ->
         assert refused(project, "check") == (
             "data/weights.json is no list of weights' files and their sha256: restore it from git, or run `couplet scan`"
         )
+
+
+def test_a_bias_starts_at_the_best_constant_of_the_loss_in_the_training_fold(
+    project: InProcessProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[torch.Tensor] = []
+    original = ResidualAttention.start_without_information
+    monkeypatch.setattr(
+        ResidualAttention,
+        "start_without_information",
+        lambda self, logits: (told.append(logits), original(self, logits))[1],
+    )
+    loss = {"loss.name": "bce", "loss.args": {"pos_weight": False}}
+    project.set({"model.head": "csra", "model.head_args": {}, **loss})
+    outcome = project.run("train-fold", "0")
+    assert outcome.code == 0, outcome
+    manifest = pd.read_csv(project.folder / "data/prepared/manifest.csv")
+    folds = pd.read_csv(project.folder / FOLDS, dtype=str).set_index("image_id")["fold"]
+    labels = json.loads((project.folder / "data/prepared/labels.json").read_text())["labels"]
+    rows = manifest[~manifest["image_id"].map(folds).isin(["0", "test"])]
+    expected = logit(rows[labels].mean(skipna=True))
+    np.testing.assert_allclose(told[0].numpy(), expected, rtol=1e-6)
