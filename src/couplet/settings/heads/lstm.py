@@ -1,7 +1,7 @@
 """An LSTM over the labels, each told the ones before it: Yao et al. (2017).
 
 While training it reads the true labels before, in prediction its own probabilities of them. The labels' order is the
-data set's.
+data set's; neither is stated in the abstract, which is all that we could read.
 """
 
 from __future__ import annotations

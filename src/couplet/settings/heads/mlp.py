@@ -1,5 +1,6 @@
 """A perceptron over pooled features, each layer linear, ReLU, BatchNorm and dropout: Kufel et al. (2023).
 
+The order of the parts is that of its abstract, the width of its layer is not stated.
 Without hidden layers it is `linear`.
 """
 

@@ -1,5 +1,6 @@
 """Focal loss (Lin et al., ICCV 2017) of each side, mixed with binary cross-entropy as in Xiong et al. (2025).
 
+How Xiong et al. mix the two is not stated in what we could read: a weighted mean here.
 Without mix and weights it is asl with clip 0; with mix 1 it is bce.
 """
 

@@ -1,7 +1,7 @@
 """Pairwise ranking within an image: every positive above every negative, as in Kumar et al. (2017), smooth.
 
-It fixes no level: a shift of all of an image's logits costs nothing, so what it gives are ranks and no probabilities.
-Images without a positive, or without a negative, teach nothing.
+The paper's "smooth" is read as softplus. It fixes no level: a shift of all of an image's logits costs nothing, so what
+it gives are ranks and no probabilities. Images without a positive, or without a negative, teach nothing.
 """
 
 from __future__ import annotations
