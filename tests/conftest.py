@@ -24,6 +24,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folders as people bring them, each odd in one way. Skips only where that folder does not exist at all."""
+    folder = ROOT.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip("no cases beside this checkout (../shared/cases)")
+    return folder
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     """An empty raw folder."""
