@@ -13,6 +13,7 @@ from couplet.datasets import (
     grand_xray_slam,
     mimic_cxr_jpg,
     nih,
+    padchest,
     rsna_pneumonia,
     vindr_cxr,
 )
@@ -32,6 +33,7 @@ ADAPTERS: dict[str, ModuleType] = {
     "mimic_cxr_jpg": mimic_cxr_jpg,
     "vindr_cxr": vindr_cxr,
     "rsna_pneumonia": rsna_pneumonia,
+    "padchest": padchest,
     "csv": csv_table,
     "coco": coco,
 }

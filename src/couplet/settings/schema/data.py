@@ -17,6 +17,7 @@ Source = Literal[
     "mimic_cxr_jpg",
     "vindr_cxr",
     "rsna_pneumonia",
+    "padchest",
     "csv",
     "coco",
 ]
