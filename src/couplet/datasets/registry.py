@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from couplet.datasets import (
+    brax,
     chexpert,
     coco,
     csv_table,
@@ -34,6 +35,7 @@ ADAPTERS: dict[str, ModuleType] = {
     "vindr_cxr": vindr_cxr,
     "rsna_pneumonia": rsna_pneumonia,
     "padchest": padchest,
+    "brax": brax,
     "csv": csv_table,
     "coco": coco,
 }

@@ -18,6 +18,7 @@ Source = Literal[
     "vindr_cxr",
     "rsna_pneumonia",
     "padchest",
+    "brax",
     "csv",
     "coco",
 ]
