@@ -104,6 +104,16 @@ def test_check_sees_a_label_that_changed_in_a_table_of_the_same_size(nih):
     )
 
 
+def test_check_sees_a_report_that_changed_in_a_file_of_the_same_size(nih):
+    (nih / "1.xml").write_text("<major>Mass</major>")
+    scan_source("nih")
+    inventory = load_inventory("nih", nih)
+    (nih / "1.xml").write_text("<major>mass</major>")
+    assert refused(inventory.check, nih) == (
+        f"{nih}/1.xml has changed since data/inventory.json was written: run `couplet scan`"
+    )
+
+
 def test_md5_of_an_unknown_file(nih):
     assert refused(scan("nih", nih).md5_of, "c.txt") == (
         "c.txt is not in data/inventory.json (nih): run `couplet scan`"

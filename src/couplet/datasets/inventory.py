@@ -33,7 +33,7 @@ from couplet.running.engine import on_ray, ordered_tasks
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
 # What an adapter may read by any name; lists that end in .txt have names of their own.
-_READ_ENDINGS = (*IMAGE_ENDINGS, ".csv", ".csv.gz", ".json")
+_READ_ENDINGS = (*IMAGE_ENDINGS, ".csv", ".csv.gz", ".json", ".xml")
 FILES_PER_TASK = 4096
 RESCAN = "run `couplet scan`"
 
@@ -229,7 +229,7 @@ def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 def _is_table(path: str) -> bool:
     # A label that goes from 0 to 1 does not change its table's size.
-    return path.lower().endswith((".csv", ".csv.gz", ".json", ".txt"))
+    return path.lower().endswith((".csv", ".csv.gz", ".json", ".txt", ".xml"))
 
 
 def _size_and_md5(path: Path) -> tuple[int, str]:

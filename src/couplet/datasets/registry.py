@@ -14,6 +14,7 @@ from couplet.datasets import (
     grand_xray_slam,
     mimic_cxr_jpg,
     nih,
+    openi,
     padchest,
     rsna_pneumonia,
     vindr_cxr,
@@ -36,6 +37,7 @@ ADAPTERS: dict[str, ModuleType] = {
     "rsna_pneumonia": rsna_pneumonia,
     "padchest": padchest,
     "brax": brax,
+    "openi": openi,
     "csv": csv_table,
     "coco": coco,
 }

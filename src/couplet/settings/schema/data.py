@@ -19,6 +19,7 @@ Source = Literal[
     "rsna_pneumonia",
     "padchest",
     "brax",
+    "openi",
     "csv",
     "coco",
 ]
