@@ -16,6 +16,7 @@ from couplet.datasets import (
     nih,
     openi,
     padchest,
+    ranzcr_clip,
     rsna_pneumonia,
     vindr_cxr,
 )
@@ -38,6 +39,7 @@ ADAPTERS: dict[str, ModuleType] = {
     "padchest": padchest,
     "brax": brax,
     "openi": openi,
+    "ranzcr_clip": ranzcr_clip,
     "csv": csv_table,
     "coco": coco,
 }

@@ -20,6 +20,7 @@ Source = Literal[
     "padchest",
     "brax",
     "openi",
+    "ranzcr_clip",
     "csv",
     "coco",
 ]
