@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.bad_inputs import (
+    cases_chest_sets,
     cases_commands,
     cases_data_sets,
     cases_export,
@@ -22,6 +23,7 @@ GROUPS = {
     "Label tables, patients and splits": cases_tables.CASES,
     "Images and their names": cases_images.CASES,
     "Data sets and the inventory": cases_data_sets.CASES,
+    "PadChest, BRAX, Open-i and RANZCR CLiP": cases_chest_sets.CASES,
     "What stages hand on": cases_results.CASES,
     "New images and the model that predicts them": cases_predict.CASES,
     "Exported bundles": cases_export.CASES,

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from couplet.datasets.grand_xray_slam import LABELS, PEOPLE
+from couplet.datasets.ranzcr_clip import LABELS as RANZCR_LABELS
 from tests.support.in_process import InProcessProject
 from tests.support.projects import ROOT
 
@@ -130,10 +131,78 @@ def nih_project(folder: Path) -> InProcessProject:
     return project
 
 
+def padchest_project(folder: Path) -> InProcessProject:
+    """PadChest in miniature: eight images of four patients."""
+    project = unfilled_project(folder, "padchest")
+    project.set({"data.source_args": {"labels": ["nodule", "cardiomegaly"]}})
+    (project.raw / "0").mkdir()
+    rows = [",ImageID,ImageDir,StudyID,PatientID,Projection,Labels"]
+    for i in range(8):
+        picture(i).save(project.raw / f"0/{i}.png")
+        found = ("['nodule']", "['cardiomegaly']", "['normal']")[i % 3]
+        rows.append(f"{i},{i}.png,0,s{i},p{i // 2},{'L' if i % 2 else 'PA'},{found}")
+    (project.raw / "PADCHEST.csv").write_text("\n".join(rows) + "\n")
+    return project
+
+
+def brax_project(folder: Path) -> InProcessProject:
+    """BRAX in miniature: eight images of four patients."""
+    project = unfilled_project(folder, "brax")
+    (project.raw / "images").mkdir()
+    rows = [f"PngPath,PatientID,AccessionNumber,ViewPosition,{','.join(LABELS)}"]
+    for i in range(8):
+        picture(i).save(project.raw / f"images/{i}.png")
+        values = ",".join(str((i + j) // 2 % 2) for j in range(14))
+        rows.append(f"images/{i}.png,id_{i // 2},a{i},PA,{values}")
+    (project.raw / "master_spreadsheet_update.csv").write_text("\n".join(rows) + "\n")
+    return project
+
+
+def openi_project(folder: Path) -> InProcessProject:
+    """The XML release of Open-i in miniature: eight images of four reports."""
+    project = unfilled_project(folder, "openi")
+    project.set({"data.source_args": {"labels": ["Mass", "Opacity"]}})
+    (project.raw / "ecgen-radiology").mkdir()
+    (project.raw / "NLMCXR_png").mkdir()
+    for i in range(4):
+        names = [f"CXR{i}_IM-{view}" for view in (1, 2)]
+        for view, name in enumerate(names):
+            picture(2 * i + view).save(project.raw / f"NLMCXR_png/{name}.png")
+        images = "".join(f'<parentImage id="{name}"/>' for name in names)
+        term = ("Mass/lung", "Opacity")[i % 2]
+        (project.raw / f"ecgen-radiology/{i}.xml").write_text(
+            f'<eCitation><uId id="CXR{i}"/><MeSH><major>{term}</major></MeSH>{images}</eCitation>\n'
+        )
+    return project
+
+
+def ranzcr_project(folder: Path) -> InProcessProject:
+    """RANZCR CLiP in miniature: eight training images of four patients, two test images and a sample submission."""
+    project = unfilled_project(folder, "ranzcr_clip")
+    header = f"StudyInstanceUID,{','.join(RANZCR_LABELS)}"
+    train, sample = [f"{header},PatientID"], [header]
+    for part, numbers in (("train", range(8)), ("test", (9, 8))):
+        (project.raw / part).mkdir()
+        for i in numbers:
+            picture(i).save(project.raw / f"{part}/1.2.{i}.jpg")
+            values = ",".join(str((i + j) // 2 % 2) for j in range(11))
+            if part == "train":
+                train.append(f"1.2.{i},{values},p{i // 2}")
+            else:
+                sample.append(f"1.2.{i}{',0' * 11}")
+    (project.raw / "train.csv").write_text("\n".join(train) + "\n")
+    (project.raw / "sample_submission.csv").write_text("\n".join(sample) + "\n")
+    return project
+
+
 BASES: dict[str, Callable[[Path], InProcessProject]] = {
     "csv": csv_project,
     "trained": trained_project,
     "slam": slam_project,
     "coco": coco_project,
     "nih": nih_project,
+    "padchest": padchest_project,
+    "brax": brax_project,
+    "openi": openi_project,
+    "ranzcr": ranzcr_project,
 }
