@@ -92,7 +92,7 @@ def train(
             if predictor.taught_share:
                 told = taught(keys[rows], seed, 0, epoch, predictor.taught_share)
                 known = torch.where(torch.tensor(told)[:, None], y[rows], torch.nan)
-            step(Batch(images[rows], y[rows], rows, epoch, number, seed, known))
+            step(Batch(images[rows], y[rows], rows, epoch, number, seed, known=known))
             done += 1
     step.read_outcome()
     predictor.eval()

@@ -19,7 +19,7 @@ from couplet.training.loop import Trainer
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
 from tests.support.records import model_record
-from tests.support.training import LABELS, final, made_up_fold, settings, trainer, with_bad_batches
+from tests.support.folds import LABELS, final, made_up_fold, settings, trainer, with_bad_batches
 
 JOINT: dict[str, Any] = {
     "refiner__message": "calibrated",
