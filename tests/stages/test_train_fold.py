@@ -21,6 +21,7 @@ from couplet.models.heads.csra import ResidualAttention
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
 from tests.bad_inputs.healthy import csv_project, finished, picture
 from tests.support.in_process import InProcessProject
+from tests.support.params import change_params
 
 FOLDS = "data/splits/folds.csv"
 MODEL = "data/models/fold_0"
@@ -286,3 +287,15 @@ def test_a_bias_starts_at_the_best_constant_of_the_loss_in_the_training_fold(
     rows = manifest[~manifest["image_id"].map(folds).isin(["0", "test"])]
     expected = logit(rows[labels].mean(skipna=True))
     np.testing.assert_allclose(told[0].numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("key", "value", "there"), [("store_size", 40, 36), ("codec", "jpeg", "raw")])
+def test_another_store_is_asked_for_than_is_there(
+    project: InProcessProject, key: str, value: object, there: object
+) -> None:
+    """A stage by itself does not make the store first, and would train on the old one."""
+    change_params(project.folder, {f"image.{key}": value})
+    assert refused(project, "train-fold", "0") == (
+        f"params.yaml: image.{key} is {value!r}, but data/prepared was made with {there!r}: run `dvc repro`, or "
+        "restore params.yaml"
+    )

@@ -85,6 +85,20 @@ def trained_params(params: Params) -> dict[str, object]:
     return trained
 
 
+def refuse_other_store(params: Params, project: Project = HERE) -> None:
+    """Raise UserError if params.yaml asks for another store than data/prepared is.
+
+    `dvc repro` makes it first; a stage by itself (`dvc repro -s`) would work with the one that is there.
+    """
+    stored = read_record(project.labels, image=dict)["image"]
+    for key, value in params.as_dict()["image"].items():
+        if key in stored and stored[key] != value:
+            raise UserError(
+                f"{project.params}: image.{key} is {value!r}, but {project.prepared} was made with {stored[key]!r}: "
+                "run `dvc repro`, or restore params.yaml"
+            )
+
+
 def trained_on(project: Project = HERE) -> dict[str, str]:
     """Path to md5 of what a fold is trained on: manifest, labels, the list of the store's files, and folds.
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from couplet.evaluation.metrics import macro_auc
 from couplet.project.errors import UserError
-from couplet.project.files import read_record
 from couplet.project.project import HERE, Project
-from couplet.results.model_record import ModelRecord, refuse_other_data
+from couplet.results.model_record import ModelRecord, refuse_other_data, refuse_other_store
 from couplet.results.weights import read_weights_list
 from couplet.settings.params import Params, flatten
 
@@ -54,13 +53,7 @@ def refuse_other_inputs(params: Params, record: ModelRecord, project: Project = 
         record: of one fold; `refuse_mixed_folds` has found that the others share its data and weights.
         project: where all of it is.
     """
-    stored = read_record(project.labels, image=dict)["image"]
-    for key, value in params.as_dict()["image"].items():
-        if key in stored and stored[key] != value:
-            raise UserError(
-                f"{project.params}: image.{key} is {value!r}, but {project.prepared} was made with {stored[key]!r}: "
-                "run `dvc repro`, or restore params.yaml"
-            )
+    refuse_other_store(params, project)
     refuse_other_data(record, project, "dvc repro")
     listed = read_weights_list(project).get(params.model.backbone)
     if params.model.pretrained and record.weights != listed:

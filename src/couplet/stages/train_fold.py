@@ -31,7 +31,13 @@ from couplet.project.project import Project
 from couplet.results.couplings import write_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
-from couplet.results.model_record import ModelRecord, trained_on, trained_params, write_model_record
+from couplet.results.model_record import (
+    ModelRecord,
+    refuse_other_store,
+    trained_on,
+    trained_params,
+    write_model_record,
+)
 from couplet.results.weights import refuse_other_weights
 from couplet.running.arithmetic import processor
 from couplet.running.launch import noting_termination
@@ -57,6 +63,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     processes = join_processes(params.train.parts, device.type)
     arithmetic = arithmetic_record(device.type)
     manifest = read_manifest(project)
+    refuse_other_store(params, project)
     data = fold_data(manifest, read_folds(manifest), fold)
     predictor = build_predictor(
         params,
