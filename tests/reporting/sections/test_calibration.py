@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from couplet.evaluation.calibration.error import log_losses
 from couplet.evaluation.estimate import source_of
 from couplet.reporting.parts import parts_of
+from couplet.reporting.sections.calibration import other_shares
 from tests.reporting.sections.conftest import section
 from tests.support.pages import text_of
 
@@ -99,3 +101,15 @@ def test_one_fold(rendered: Callable) -> None:
     _, page = rendered(labels=LABELS, folds=1, changes={"split.holdout": 0.3})
     text = text_of(section(page, "calibration"))
     assert "κ is 1, no stretch, for every label" in text and "The one model on the test part" in text
+
+
+def test_a_test_part_with_other_shares_of_positives_is_said(rendered: Callable) -> None:
+    run, page = rendered(labels=LABELS, n_images=240)
+    assert other_shares(run) == [] and "other shares of positives" not in text_of(page)
+    truth = run.truth.copy()
+    truth[run.test_rows, 1] = 1
+    truth[run.test_rows[:3], 1] = 0  # all but one patient
+    (found,) = other_shares(replace(run, manifest=replace(run.manifest, truth=truth)))
+    known = truth[run.oof_rows, 1]
+    assert found.label == "Pneumonia" and found.oof == pytest.approx(known.mean())
+    assert found.test.value == pytest.approx(1 - 3 / len(run.test_rows))
