@@ -5,7 +5,14 @@ import os
 import pytest
 from pandas import Series
 
-from couplet.datasets.folder import check_images, check_paths, homes_of, require_folder, walk
+from couplet.datasets.folder import (
+    check_images,
+    check_paths,
+    homes_of,
+    require_folder,
+    walk,
+    walk_members,
+)
 from tests.support.errors import refused
 
 
@@ -139,3 +146,23 @@ def test_a_missing_folder_says_how_to_link_it(raw):
     )
     (raw / "nih").symlink_to("nowhere")
     assert "is a link to something that is not there" in refused(require_folder, "nih", raw / "nih")
+
+
+def test_members_may_be_links_but_nothing_below_may_leave_its_data_set(put, raw, tmp_path):
+    put("a/x.jpg")
+    put("b/y.jpg")
+    put("note.txt", "n")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "z.jpg").write_bytes(b"z")
+    (raw / "c").symlink_to(tmp_path / "c")
+    assert sorted(path for path, _ in walk_members(raw)) == ["a/x.jpg", "b/y.jpg", "c/z.jpg", "note.txt"]
+    assert all(entry is not None for _, entry in walk_members(raw))
+    (raw / "a" / "to_b").symlink_to("../b")
+    (tmp_path / "c" / "out").symlink_to(raw / "b" / "y.jpg")
+    (raw / "z.jpg").symlink_to(tmp_path / "c" / "z.jpg")
+    (raw / "circle").symlink_to("circle")
+    (raw / "nothing").symlink_to("nowhere")
+    (raw / ".hidden").mkdir()
+    found = dict(walk_members(raw))
+    assert {path for path, entry in found.items() if entry is None} == {"a/to_b", "c/out", "z.jpg"}
+    assert len(found) == 7

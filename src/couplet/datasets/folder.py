@@ -25,6 +25,8 @@ IMAGE_ENDINGS = (
 _NOT_DATA = ("@eaDir", "#recycle")
 # More folders than these at the top are one for each patient or study, and none of them holds all images.
 _MOST_HOMES = 100
+# Sources whose raw folder holds a folder, or a link to one, for each of several data sets.
+OF_MEMBERS = ("combined",)
 
 
 def require_folder(source: str, folder: Path) -> None:
@@ -69,6 +71,22 @@ def walk(root: Path, below: Collection[str] | None = None) -> Iterator[tuple[str
             # A link to a folder that is being walked already would never end.
             elif entry.is_dir() and not any(_inside(step, real) for step in chain):
                 pending.append((f"{path}/", entry.path, (*chain, real)))
+
+
+def walk_members(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """`walk` for a folder of data sets (OF_MEMBERS): each folder directly in `root` is walked by itself.
+
+    So a link directly in `root` may lead out of it, to a whole data set, but nothing below may leave its data set.
+    """
+    for entry in _entries(str(root)):
+        if _is_hidden(entry.name) or (entry.is_symlink() and _is_circle(Path(entry.path))):
+            continue
+        if entry.is_dir():
+            for path, file in walk(Path(entry.path)):
+                yield f"{entry.name}/{path}", file
+        elif entry.is_file():
+            inside = _inside(str(Path(entry.path).resolve()), str(root.resolve()))
+            yield entry.name, entry if inside else None
 
 
 def _is_hidden(name: str) -> bool:
