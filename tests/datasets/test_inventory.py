@@ -261,3 +261,29 @@ def test_a_note_with_the_name_of_a_formula_is_left_out(nih, name):
     inventory = scan("nih", nih)
     assert inventory.digest == expected_digest()
     inventory.check(nih)
+
+
+def test_links_of_a_combined_set_are_its_members(nih, project, tmp_path):
+    nih.rename(tmp_path / "elsewhere")
+    combined = project / "data" / "raw" / "combined"
+    combined.mkdir()
+    (combined / "nih").symlink_to(tmp_path / "elsewhere")
+    inventory = scan("combined", combined)
+    assert inventory.files["path"].tolist() == sorted(f"nih/{name}" for name in FILES)
+    assert inventory.md5_of("nih/b.txt") == "b8a9f715dbb64fd5c56e7783c6820a61"
+    inventory.check(combined)
+    (tmp_path / "elsewhere" / "b.txt").write_bytes(b"three")
+    assert refused(inventory.check, combined).startswith(f"{combined}/nih/b.txt has 5 bytes, not 3 since")
+    # The same folder is no set by itself: the link leaves it.
+    assert refused(scan, "csv", combined) == (
+        f"{combined}/nih is a link that leaves the data folder: link the whole data set as {combined}"
+    )
+    (tmp_path / "elsewhere" / "out").symlink_to(tmp_path)
+    assert refused(scan, "combined", combined) == (
+        f"{combined}/nih/out is a link that leaves the data folder: link the whole data set as {combined}/nih"
+    )
+    (tmp_path / "elsewhere" / "out").unlink()
+    (combined / "t.csv").symlink_to(tmp_path / "elsewhere" / "a.csv")
+    assert refused(scan, "combined", combined) == (
+        f"{combined}/t.csv is a link that leaves the data folder: link the whole data set as {combined}/<name>"
+    )

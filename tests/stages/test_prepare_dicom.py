@@ -151,7 +151,8 @@ def test_what_cannot_be_read_or_does_not_suit_is_quarantined(
 def test_sets_of_chest_films_hold_no_others() -> None:
     assert set(SOURCES) == set(ADAPTERS)
     assert {source for source in SOURCES if body_parts(source) is None} == {"csv", "coco"}
-    assert body_parts("mimic_cxr_jpg") == CHEST
+    assert body_parts("mimic_cxr_jpg") == body_parts("combined", "nih", "mimic_cxr_jpg") == CHEST
+    assert body_parts("combined", "nih", "csv") is None
 
 
 def test_burned_in_text_is_counted_and_said(table: Table, capsys: pytest.CaptureFixture[str]) -> None:

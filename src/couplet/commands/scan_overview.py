@@ -14,7 +14,6 @@ from pandas import DataFrame, Series
 
 from couplet.datasets.base import Dataset
 from couplet.datasets.inventory import Inventory
-from couplet.datasets.tables import resolve_unknown
 from couplet.settings.schema.data import DataParams
 
 MANY_LABELS = 40
@@ -79,10 +78,10 @@ def overview(dataset: Dataset, inventory: Inventory, data: DataParams) -> Overvi
         data: what -1 and blank cells mean.
 
     Raises:
-        UserError: `data.uncertain` names an unknown label.
+        UserError: `data.uncertain` or `data.unmentioned` does not suit the data set (`Dataset.known`).
     """
     labels = dataset.labels
-    table = resolve_unknown(dataset.table, labels, data.uncertain, data.unmentioned)
+    table = dataset.known(data.uncertain, data.unmentioned)
     files = inventory.files.set_index("path").reindex(table["path"])
     sizes = files["size"].fillna(0).to_numpy(np.float64)
     views = table["view"].where(table["view"] != "", "unknown").value_counts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -9,8 +10,10 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from couplet.datasets.tables import resolve_unknown
 from couplet.project.errors import UserError
-from couplet.settings.schema.messages import suggest, what_is_wrong
+from couplet.settings.schema.data import Policy
+from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
 
 # The columns of Dataset.table before the labels.
 META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")
@@ -40,6 +43,8 @@ class Dataset:
             whose header is 1; 0 if none), the `group_columns` (text), then a float column per label: 1, 0, -1
             (uncertain) or NaN (blank).
         group_columns: names of further columns whose values are groups of images, for `report.groups`.
+        members: of several data sets in one, the name of each and its source. In their table -1 and blank have their
+            meaning already: NaN is what a member does not know.
         submission_id: name of the id column of the data set's own submission format, if it has one.
         submission: image ids of the submission, in its row order.
         submission_columns: its id column and the labels in its column order; None: the id, then the labels as here.
@@ -53,6 +58,7 @@ class Dataset:
     submission_columns: list[str] | None = None
     notes: dict[str, int] = field(default_factory=dict)
     group_columns: list[str] = field(default_factory=list)
+    members: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns = [*META, *self.group_columns, *self.labels]
@@ -66,6 +72,23 @@ class Dataset:
             )
         if not (self.table["part"] == "train").any():
             raise UserError("the data set has no training images: every image is in the test part, move some")
+
+    def known(self, uncertain: Policy | Mapping[str, Policy], unmentioned: Policy) -> DataFrame:
+        """The table with 1, 0 or NaN as labels: what -1 and blank mean is `data.uncertain` and `data.unmentioned`.
+
+        Raises:
+            UserError: `uncertain` names an unknown label; or one of the two is set for members, which have their own:
+                it would also make up labels that a member does not know.
+        """
+        if not self.members:
+            return resolve_unknown(self.table, self.labels, uncertain, unmentioned)
+        for key, value in (("uncertain", uncertain), ("unmentioned", unmentioned)):
+            if value not in ("ignore", {}):
+                raise UserError(
+                    f"data.{key} must be ignore where several sets are combined: set "
+                    f"data.source_args.members.{next(iter(self.members))}.{key}, and that of the others, instead"
+                )
+        return self.table
 
     @property
     def test_labelled(self) -> bool:
@@ -107,8 +130,10 @@ def image_table(
     return pd.concat([table, labels.astype("float64")], axis=1).reset_index(drop=True)
 
 
-def parse_settings(model: type[SettingsT], source: str, source_args: dict[str, Any]) -> SettingsT:
-    """Validate `data.source_args` for the adapter of `source`.
+def parse_settings(
+    model: type[SettingsT], source: str, source_args: dict[str, Any], place: str = "data.source_args"
+) -> SettingsT:
+    """Validate `data.source_args` for the adapter of `source`, or settings that stand in another `place`.
 
     Raises:
         UserError: an unknown key (the nearest and all allowed ones are named), or a value of the wrong kind.
@@ -116,12 +141,9 @@ def parse_settings(model: type[SettingsT], source: str, source_args: dict[str, A
     allowed = list(model.model_fields)
     for key in source_args:
         if key not in allowed:
-            raise UserError(
-                f"unknown key data.source_args.{key} for data.source: {source}: {suggest(key, allowed)}"
-            )
+            raise UserError(f"unknown key {place}.{key} for data.source: {source}: {suggest(key, allowed)}")
     try:
         return model.model_validate(source_args)
     except ValidationError as error:
-        problem: dict[str, Any] = dict(error.errors()[0])
-        key = ".".join(str(part) for part in problem["loc"])
-        raise UserError(f"data.source_args.{key} {what_is_wrong(problem)}") from None
+        problem = meant(error)[0]
+        raise UserError(f"{place}.{'.'.join(location(problem))} {what_is_wrong(problem)}") from None

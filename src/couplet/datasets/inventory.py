@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame, Series
 
-from couplet.datasets.folder import IMAGE_ENDINGS, require_folder, walk
+from couplet.datasets.folder import IMAGE_ENDINGS, OF_MEMBERS, require_folder, walk, walk_members
 from couplet.datasets.names import check_names, is_formula
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
@@ -102,7 +102,7 @@ class Inventory:
         """
         sizes = dict(zip(self.files["path"], self.files["size"], strict=True))
         changed = {}
-        for path, entry in _files(folder):
+        for path, entry in _files(self.source, folder):
             size, listed = entry.stat().st_size, sizes.pop(path, None)
             if size != listed:
                 changed[path] = "is new" if listed is None else f"has {size} bytes, not {listed}"
@@ -124,7 +124,7 @@ def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
     Raises:
         UserError: no file is there, one cannot be read or has an impossible name, a link leaves the folder.
     """
-    names = sorted(path for path, _ in _files(folder))
+    names = sorted(path for path, _ in _files(source, folder))
     if not names:
         raise UserError(f"{folder} holds no files: put the data there, docs/datasets.md shows the layout")
     # People open the list, and it names what no label table does.
@@ -211,11 +211,14 @@ def scan_source(source: str, project: Project = HERE) -> Inventory:
     return inventory
 
 
-def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    for path, entry in walk(folder):
+def _files(source: str, folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    of_members = source in OF_MEMBERS
+    for path, entry in walk_members(folder) if of_members else walk(folder):
         if entry is None:
+            member = path.partition("/")[0] if "/" in path else "<name>"
+            whole = folder / member if of_members else folder
             raise UserError(
-                f"{folder / path} is a link that leaves the data folder: link the whole data set as {folder}"
+                f"{folder / path} is a link that leaves the data folder: link the whole data set as {whole}"
             )
         if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", path):
             raise UserError(

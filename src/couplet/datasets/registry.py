@@ -10,6 +10,7 @@ from couplet.datasets import (
     brax,
     chexpert,
     coco,
+    combined,
     csv_table,
     grand_xray_slam,
     mimic_cxr_jpg,
@@ -42,16 +43,16 @@ ADAPTERS: dict[str, ModuleType] = {
     "ranzcr_clip": ranzcr_clip,
     "csv": csv_table,
     "coco": coco,
+    "combined": combined,
 }
-
 
 # Data sets whose DICOM files may show any part of the body.
 OF_ANY_BODY_PART = ("csv", "coco")
 
 
-def body_parts(source: str) -> tuple[str, ...] | None:
-    """Values of BodyPartExamined that suit `data.source`, for `couplet.images.decode.decode_picture`; None: any."""
-    return None if source in OF_ANY_BODY_PART else CHEST
+def body_parts(*sources: str) -> tuple[str, ...] | None:
+    """Values of BodyPartExamined that suit every data set, for `couplet.images.decode.decode_picture`; None: any."""
+    return None if set(sources) & set(OF_ANY_BODY_PART) else CHEST
 
 
 def read_dataset(
@@ -68,13 +69,19 @@ def read_dataset(
     Raises:
         UserError: a setting, the folder, a file, row or cell is wrong; one line says which and what to do.
     """
+    dataset = read_member(source, folder, source_args or {}, check_files)
+    _warn_of_shared_patients(dataset)
+    return dataset
+
+
+def read_member(source: str, folder: Path, source_args: dict[str, Any], check_files: bool) -> Dataset:
+    """The same of one of several data sets, whose images may yet change part: who is in two is looked for later."""
     if source not in ADAPTERS:
         raise UserError(f"unknown data.source {source!r}: {suggest(source, ADAPTERS)}")
     adapter = ADAPTERS[source]
-    args = parse_settings(adapter.Args, source, source_args or {})
+    args = parse_settings(adapter.Args, source, source_args)
     require_folder(source, folder)
     dataset: Dataset = adapter.read(folder, args, check_files)
-    _warn_of_shared_patients(dataset)
     return dataset
 
 

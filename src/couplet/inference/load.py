@@ -220,7 +220,8 @@ def _image_way(project: Project, record: ModelRecord) -> ImageWay:
         )
     views = {view.casefold() for view in read_table(project.manifest, required=("view",))["view"].astype(str)}
     lateral = views <= {""} or any(view.startswith(LATERAL) for view in views)
-    body_parts = None if stored["source"] in OF_ANY_BODY_PART else CHEST
+    sources = {stored["source"], *(stored.get("members") or {}).values()}
+    body_parts = None if sources & set(OF_ANY_BODY_PART) else CHEST
     rendering = record.params["image"].get("dicom", "voi")
     return ImageWay(layout["store_size"], layout["channels"], layout["codec"], rendering, body_parts, lateral)
 

@@ -14,7 +14,7 @@ from couplet.datasets.base import Dataset
 from couplet.datasets.folder import IMAGE_ENDINGS
 from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
 from couplet.datasets.registry import body_parts, read_dataset
-from couplet.datasets.tables import hidden_rows, resolve_unknown
+from couplet.datasets.tables import hidden_rows
 from couplet.images.packing import SHARD_SIZE, Outcome, Packing, RawImage
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
@@ -58,7 +58,7 @@ def prepare() -> None:
             SHARD_SIZE,
             image.codec,
             image.dicom,
-            body_parts(source),
+            body_parts(source, *dataset.members.values()),
         )
         outcomes = list(progress(packing.run(), "decoding", len(table)))
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
@@ -93,7 +93,7 @@ def read_raw(raw: Path, params: Params, project: Project) -> tuple[Dataset, list
     inventory = load_inventory(data.source, raw, project)
     inventory.check(raw)
     dataset = read_dataset(data.source, raw, data.source_args)
-    table = resolve_unknown(dataset.table, dataset.labels, data.uncertain, data.unmentioned)
+    table = dataset.known(data.uncertain, data.unmentioned)
     table = table.sort_values("image_id", ignore_index=True)
     say_one_valued(table, dataset.labels)
     images = listed_images(table, inventory)
@@ -228,7 +228,7 @@ def write_tables(
         "shard_size": SHARD_SIZE,
         "codec": params.image.codec,
     }
-    content = {
+    content: dict[str, object] = {
         "source": params.data.source,
         "labels": dataset.labels,
         "image": image,
@@ -239,6 +239,8 @@ def write_tables(
     }
     if dataset.group_columns:
         content["group_columns"] = dataset.group_columns
+    if dataset.members:
+        content["members"] = dataset.members
     if dataset.submission_columns not in (None, [dataset.submission_id, *dataset.labels]):
         content["submission_columns"] = dataset.submission_columns
     write_json(folder / HERE.labels.name, content)

@@ -23,6 +23,7 @@ Source = Literal[
     "ranzcr_clip",
     "csv",
     "coco",
+    "combined",
 ]
 SOURCES: tuple[str, ...] = get_args(Source)
 

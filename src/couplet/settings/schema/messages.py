@@ -21,11 +21,21 @@ def one_line(error: ValidationError, schema: type[BaseModel], known_keys: Sequen
         schema: its fields are what is allowed.
         known_keys: dotted keys, one of which may have been meant by an unknown one.
     """
-    problems = [dict(problem) for problem in error.errors() if not _other_branch(dict(problem))]
+    problems = meant(error)
     # An unknown key comes first: other errors may follow from the misspelling.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     lines = list(dict.fromkeys(_describe(problem, schema, known_keys) for problem in problems))
     return lines[0] + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
+
+
+def meant(error: ValidationError) -> list[dict[str, Any]]:
+    """The problems of `error`, without those of the branch of a union that was not meant."""
+    return [dict(problem) for problem in error.errors() if not _other_branch(dict(problem))]
+
+
+def location(problem: dict[str, Any]) -> list[str]:
+    """The keys that lead to a value; a union adds its member's name, only real keys are given."""
+    return [str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "dict[", "[key]"))]
 
 
 def _other_branch(problem: dict[str, Any]) -> bool:
@@ -36,13 +46,10 @@ def _other_branch(problem: dict[str, Any]) -> bool:
 
 
 def _describe(problem: dict[str, Any], schema: type[BaseModel], known_keys: Sequence[str]) -> str:
-    # A union adds its member's name to the location; only real keys are shown.
-    location = [
-        str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "dict[", "[key]"))
-    ]
-    key = ".".join(location)
+    keys = location(problem)
+    key = ".".join(keys)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key}: {_nearest(location, schema, known_keys)}"
+        return f"unknown key {key}: {_nearest(keys, schema, known_keys)}"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] == "invalid_key" or problem["loc"][-1] == "[key]":
@@ -103,13 +110,13 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}? (allowed: {names})" if close else f"allowed: {names}"
 
 
-def _nearest(location: list[str], schema: type[BaseModel], known_keys: Sequence[str]) -> str:
+def _nearest(keys: list[str], schema: type[BaseModel], known_keys: Sequence[str]) -> str:
     section = schema
-    for name in location[:-1]:
+    for name in keys[:-1]:
         section = section.model_fields[name].annotation  # type: ignore[assignment]
-    prefix = "".join(f"{name}." for name in location[:-1])
+    prefix = "".join(f"{name}." for name in keys[:-1])
     siblings = [prefix + (field.alias or name) for name, field in section.model_fields.items()]
-    key = ".".join(location)
-    elsewhere = [full for full in known_keys if full.split(".")[-1] == location[-1]]
+    key = ".".join(keys)
+    elsewhere = [full for full in known_keys if full.split(".")[-1] == keys[-1]]
     close = elsewhere or difflib.get_close_matches(key, [*siblings, *known_keys], n=1, cutoff=0.7)
     return f"did you mean {close[0]}?" if close else f"allowed here: {', '.join(siblings)}"
