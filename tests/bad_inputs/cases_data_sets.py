@@ -43,6 +43,14 @@ def nih(name: str, given: Given, refused: str) -> Case:
     return Case(name, given, base="nih", refused=refused)
 
 
+def combined(name: str, given: Given, refused: str, run: str = "scan, prepare") -> Case:
+    return Case(name, given, run, base="combined", refused=refused)
+
+
+def members(**settings: Any) -> Given:
+    return setting("data.source_args", {"members": settings})
+
+
 def changed(path: str, change: Callable[[Any], object]) -> Given:
     """Change the content of a JSON file in place."""
 
@@ -403,6 +411,53 @@ CASES = [
         empty_raw,
         run="scan",
         refused="{project}/data/raw/csv holds no files: put the data there, docs/datasets.md shows the layout",
+    ),
+    combined(
+        "combined: a member whose folder is not there",
+        members(nih={}, chexpert={}),
+        "{project}/data/raw/combined/chexpert is not there: link the data with `ln -s /path/to/the/data {project}/data/raw/combined/chexpert` (docs/datasets.md, chexpert), or set COUPLET_DATA_ROOT",
+    ),
+    combined(
+        "combined: a misspelled setting of a member",
+        members(nih={"lable_map": {}}),
+        "unknown key data.source_args.members.nih.lable_map for data.source: combined: did you mean 'label_map'? (allowed: source, source_args, label_map, part, uncertain, unmentioned)",
+    ),
+    combined(
+        "combined: a misspelled setting of a member's adapter",
+        members(nih={"source_args": {"no_findings": True}}),
+        "unknown key data.source_args.members.nih.source_args.no_findings for data.source_args.members.nih.source: nih: did you mean 'no_finding'? (allowed: no_finding)",
+    ),
+    combined(
+        "combined: a label map that names no column of the set",
+        members(nih={"label_map": {"Pleural Effusion": "Effusions"}}),
+        "data.source_args.members.nih.label_map.Pleural Effusion names 'Effusions', which is no label of that set: did you mean 'Effusion'? (allowed: Atelectasis, Cardiomegaly, Effusion, Infiltration, Mass, Nodule, Pneumonia, Pneumothorax, Consolidation, Edema, Emphysema, Fibrosis, Pleural_Thickening, Hernia)",
+    ),
+    combined(
+        "combined: no label in every member",
+        setting(
+            "data.source_args",
+            {
+                "labels": "intersection",
+                "members": {"nih": {"label_map": {"Hernia": "Hernia"}}, "own": {"source": "csv"}},
+            },
+        ),
+        "no label is in every member (nih: Hernia; own: Edema, Mass): set data.source_args.members.<name>.label_map, or labels: union",
+    ),
+    combined(
+        "combined: blank cells of all sets set to zero, unknown labels with them",
+        setting("data.unmentioned", "zeros"),
+        "data.unmentioned must be ignore where several sets are combined: set data.source_args.members.nih.unmentioned, and that of the others, instead",
+    ),
+    combined(
+        "combined: a link in a member that leaves it",
+        link("{raw}/own/0.png", "{raw}/nih/images/00000001_000.png"),
+        "{project}/data/raw/combined/own/0.png is a link that leaves the data folder: link the whole data set as {project}/data/raw/combined/own",
+        run="scan",
+    ),
+    combined(
+        "combined: every member is the test part",
+        members(nih={"part": "test"}, own={"source": "csv", "part": "test"}),
+        "the data set has no training images: every image is in the test part, move some",
     ),
     Case(
         "the raw folder is a link to nothing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,23 @@ def ranzcr_project(folder: Path) -> InProcessProject:
     return project
 
 
+def combined_project(folder: Path) -> InProcessProject:
+    """NIH ChestX-ray14 in miniature and six images of a table of one's own, as one data set."""
+    project = unfilled_project(folder, "combined")
+    nih_project(folder / "other")
+    (folder / "other/data/raw/nih").rename(folder / "nih")
+    shutil.rmtree(folder / "other")
+    (project.raw / "nih").symlink_to(folder / "nih")
+    (project.raw / "own").mkdir()
+    rows = ["image,patient,Edema,Mass"]
+    for i in range(6):
+        picture(100 + i).save(project.raw / f"own/{i}.png")
+        rows.append(f"{i}.png,{i},{i % 2},{i // 2 % 2}")
+    (project.raw / "own/labels.csv").write_text("\n".join(rows) + "\n")
+    project.set({"data.source_args": {"members": {"nih": {}, "own": {"source": "csv"}}}})
+    return project
+
+
 BASES: dict[str, Callable[[Path], InProcessProject]] = {
     "csv": csv_project,
     "trained": trained_project,
@@ -205,4 +223,8 @@ BASES: dict[str, Callable[[Path], InProcessProject]] = {
     "brax": brax_project,
     "openi": openi_project,
     "ranzcr": ranzcr_project,
+    return project
+
+
+    "combined": combined_project,
 }
