@@ -30,6 +30,7 @@ NAMES = (
     "codec_auc",
     "splitting",
     "splitting_1m",
+    "combined",
     "metrics",
     "trust",
     "fresh_patients",
