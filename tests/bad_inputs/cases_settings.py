@@ -362,7 +362,7 @@ CASES = [
     check(
         "a data set that does not exist",
         setting("data.source", "nhi"),
-        "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'csv' or 'coco'",
+        "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'vindr_cxr', 'rsna_pneumonia', 'csv', 'coco' or 'combined'",
     ),
     check(
         "params.yaml names a preset that does not exist",
