@@ -215,7 +215,7 @@ def test_labels_that_do_not_meet(put, two):
     )
 
 
-def test_the_submission_of_a_member_is_not_written(put, two, capsys):
+def test_the_submission_is_not_in_a_members_format(put, two, capsys):
     from couplet.datasets.grand_xray_slam import LABELS
 
     header, zeros = f"Image_name,{','.join(LABELS)}\n", ",0" * 14
@@ -228,4 +228,6 @@ def test_the_submission_of_a_member_is_not_written(put, two, capsys):
     assert dataset.submission is None and dataset.submission_id is None
     assert dataset.table["part"].tolist() == ["train"] * 4 + ["test"]
     assert dataset.table["row"].tolist()[-1] == 0 and dataset.table[dataset.labels].iloc[-1].isna().all()
-    assert "combined: slam: no submission is written for it" in capsys.readouterr().out
+    assert (
+        "combined: slam: submission.csv has the ids and labels of the combined set" in capsys.readouterr().out
+    )

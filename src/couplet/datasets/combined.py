@@ -132,7 +132,9 @@ def _member(folder: Path, name: str, given: dict[str, Any], check_files: bool) -
             notes["test_images_without_labels_left_out"] = int(hidden.sum())
         resolved = resolved.assign(part=settings.part)
     elif dataset.submission_id:
-        say(f"combined: {name}: no submission is written for it, ids are those of the combined set")
+        say(
+            f"combined: {name}: submission.csv has the ids and labels of the combined set, not its own format"
+        )
     return _Read(name, source, resolved, dataset.labels, dataset.group_columns, notes, found)
 
 
