@@ -223,8 +223,5 @@ BASES: dict[str, Callable[[Path], InProcessProject]] = {
     "brax": brax_project,
     "openi": openi_project,
     "ranzcr": ranzcr_project,
-    return project
-
-
     "combined": combined_project,
 }

@@ -18,8 +18,8 @@ from couplet.training import optimizer as optimizers
 from couplet.training.loop import Trainer
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
-from tests.support.records import model_record
 from tests.support.folds import LABELS, final, made_up_fold, settings, trainer, with_bad_batches
+from tests.support.records import model_record
 
 JOINT: dict[str, Any] = {
     "refiner__message": "calibrated",
