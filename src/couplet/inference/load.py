@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from couplet.evaluation.calibration.inverse import posterior_of
+from couplet.evaluation.couplings.fit import LabelCouplings, filled
 from couplet.evaluation.sets import ConformalRecord, prediction_sets
 from couplet.images.picture import CHEST
 from couplet.inference.calibrate import of_ensemble
@@ -25,6 +25,7 @@ from couplet.project.errors import UserError
 from couplet.project.files import read_record
 from couplet.project.project import Project
 from couplet.results.calibrated import ALL_IMAGES, UNKNOWN, CalibrationRecord, read_calibration
+from couplet.results.fitted_couplings import MATRIX, RECORD, read_fitted
 from couplet.results.model_record import ModelRecord, read_model_record
 from couplet.results.predictions import as_read_back
 from couplet.results.refusals import refuse_mixed_folds
@@ -33,6 +34,7 @@ from couplet.results.tables import read_table
 from couplet.settings.params import load_params
 from couplet.settings.schema.image import Codec, Rendering
 from couplet.settings.schema.inference import InferenceParams
+from couplet.settings.schema.refiner import RefinerParams
 from couplet.settings.schema.train import TrainParams
 from couplet.settings.yaml12 import read_yaml
 
@@ -67,7 +69,7 @@ class Numbers:
     """What the ensemble says of n images with L labels, in the digits that are written.
 
     Attributes:
-        by_fold: (K, n, L) each fold's probability.
+        by_fold: (K, n, L) each fold's probability, refined where couplings were fitted after training.
         raw: (n, L) their mean.
         q: (n, L) calibrated; None where the ensemble is not.
         decision: (n, L) int8, 0 absent, 1 present, 2 both, 3 neither; None without out-of-fold scores.
@@ -91,7 +93,10 @@ class Ensemble:
         batch_size: images per step; another one changes the last digits.
         calibration: None where nothing is calibrated.
         conformal: None without scores for sets.
-        digest: 16 hex digits of the weights and of the calibration.
+        digest: 16 hex digits of the weights, of the couplings and of the calibration.
+        couplings: fitted after training, by which the networks' outputs are refined; None: networks have their own, or
+            none.
+        known: (L,) of 1, 0 or NaN, labels that are known of all images (`told`); None: of none.
     """
 
     labels: list[str]
@@ -102,6 +107,8 @@ class Ensemble:
     calibration: CalibrationRecord | None
     conformal: ConformalRecord | None
     digest: str
+    couplings: LabelCouplings | None = None
+    known: np.ndarray | None = None
 
     @property
     def thresholds(self) -> list[float | None]:
@@ -133,12 +140,14 @@ class Ensemble:
     def predict(self, images: np.ndarray, categories: np.ndarray) -> Numbers:
         """The numbers of stored images uint8 (n, C, S, S) of these categories (n,)."""
         by_fold = self.engine.by_fold(images)
+        if self.couplings is not None:  # from here on everything is of the refined probabilities
+            by_fold = as_read_back(self.couplings.refined(by_fold, self.known))
         raw = as_read_back(mean_over_folds(list(by_fold)))
         q = decision = None
         if np.isfinite(by_fold).all():
             if self.calibration is not None:
-                to_q = of_ensemble(self.calibration.calibrators, posterior_of(self.calibration.loss))
-                q = to_q(raw)
+                q = of_ensemble(self.calibration.calibrators, self.calibration.posterior)(raw)
+                q = q if self.known is None else filled(self.known, q)
             if self.conformal is not None and self.calibration is not None:
                 alpha = self.calibration.decision.alpha
                 decision = prediction_sets(self.conformal, by_fold, categories, alpha).decision
@@ -172,6 +181,7 @@ def load_models(models: Path) -> Ensemble:
     precisions = [_precision(records[fold], device) for fold in folds]
     engine = TorchEngine(predictors, precisions, first.params["image"]["size"], inference.tta, device)
     calibration, conformal = _calibration(project, first, len(folds))
+    couplings = _couplings(project, first, calibration)
     return Ensemble(
         labels=first.labels,
         folds=folds,
@@ -180,7 +190,8 @@ def load_models(models: Path) -> Ensemble:
         batch_size=inference.batch_size,
         calibration=calibration,
         conformal=conformal,
-        digest=_digest(project, folds),
+        digest=_digest(project, folds, couplings is not None),
+        couplings=couplings,
     )
 
 
@@ -252,12 +263,31 @@ def _calibration(
     return calibration, conformal
 
 
-def _digest(project: Project, folds: list[int]) -> str:
+def _couplings(
+    project: Project, record: ModelRecord, calibration: CalibrationRecord | None
+) -> LabelCouplings | None:
+    """Those that the run's own predictions were refined with before anything was calibrated."""
+    folder, wanted = project.ensemble, RefinerParams.model_validate(record.params["refiner"])
+    if calibration is not None and (calibration.refiner is not None) != wanted.fitted_afterwards:
+        raise UserError(
+            f"{folder / 'calibration.json'} is of models with another refiner than {project.model(record.fold)}: run "
+            "`dvc repro`"
+        )
+    if not wanted.fitted_afterwards:
+        return None
+    if calibration is None and not (folder / MATRIX).exists():
+        say(f"{folder / MATRIX} is not there: no couplings refine what the networks say")
+        return None
+    return read_fitted(project, record.labels)[0]
+
+
+def _digest(project: Project, folds: list[int], coupled: bool) -> str:
     digest = hashlib.sha256()
     files = [
         project.model(fold) / name for fold in folds for name in ("config.json", "predictor.safetensors")
     ]
-    for path in (*files, project.ensemble / "calibration.json", project.ensemble / "conformal.npz"):
+    fitted = ["calibration.json", "conformal.npz", *([MATRIX, RECORD] if coupled else [])]
+    for path in (*files, *(project.ensemble / name for name in fitted)):
         if path.exists():
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

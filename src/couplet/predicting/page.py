@@ -19,7 +19,6 @@ import jinja2
 import matplotlib
 import numpy as np
 
-from couplet.evaluation.calibration.inverse import posterior_of
 from couplet.inference.calibrate import of_model
 from couplet.inference.load import Ensemble
 from couplet.predicting.rows import Row
@@ -92,7 +91,7 @@ def card_of(row: Row, ensemble: Ensemble) -> dict[str, Any]:
     values = row.raw if row.q is None else row.q
     folds = row.by_fold
     if ensemble.calibration is not None:
-        folds = of_model(ensemble.calibration.calibrators, posterior_of(ensemble.calibration.loss))(folds)
+        folds = of_model(ensemble.calibration.calibrators, ensemble.calibration.posterior)(folds)
     spread = np.ptp(folds, axis=0)
     thresholds = ensemble.thresholds
     # By how far a value is above its threshold, where many labels leave room for some only.

@@ -48,6 +48,8 @@ class CalibrationRecord:
         calibrators: of L labels, fitted on all rows out of fold.
         points: of each rule in `decisions.RULES` L thresholds on q, for the ensemble.
         part_thresholds: of each rule (P, L) thresholds on q from the other parts' rows; NaN where there is none.
+        refiner: of couplings that were fitted after training, as of `Calibrated`; what it calibrates is then refined
+            probabilities and no outputs of networks. None without them.
     """
 
     loss: LossParams
@@ -56,6 +58,12 @@ class CalibrationRecord:
     calibrators: list[LabelCalibrator]
     points: dict[str, list[Point]]
     part_thresholds: dict[str, np.ndarray]
+    refiner: RefinerParams | None = None
+
+    @cached_property
+    def posterior(self) -> LossPosterior:
+        """The inverse of the loss, which the calibrators of the method `inverse` need."""
+        return _posterior(self.loss, self.refiner)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Calibrated:
     @cached_property
     def posterior(self) -> LossPosterior:
         """The inverse of the loss, which the calibrators of the method `inverse` need."""
-        return posterior_of(self.loss) if self.refiner is None else proper
+        return _posterior(self.loss, self.refiner)
 
     @property
     def categories(self) -> list[str]:
@@ -121,6 +129,10 @@ class Calibrated:
 def oof_parts(manifest: Manifest, fold_of: np.ndarray, oof_rows: np.ndarray) -> np.ndarray:
     """(n,) codes of the parts over which the images out of fold are cross-fitted, in the order of `oof_rows`."""
     return cross_fitting_parts(fold_of[oof_rows].astype(np.int64), manifest.patients[oof_rows])
+
+
+def _posterior(loss: LossParams, refiner: RefinerParams | None) -> LossPosterior:
+    return posterior_of(loss) if refiner is None else proper
 
 
 def set_categories(manifest: Manifest, within: str) -> np.ndarray:
@@ -262,6 +274,7 @@ def parsed_calibration(content: dict[str, Any], path: Path, labels: list[str]) -
     try:
         calibrators = [LabelCalibrator.from_dict(entry, str(path)) for entry in content["labels"]]
         points, part_thresholds = _thresholds(content["labels"])
+        refiner = content.get("refiner")
         record = CalibrationRecord(
             loss=LossParams.model_validate(content["loss"]),
             calibration=CalibrationParams.model_validate(content["calibration"]),
@@ -269,6 +282,7 @@ def parsed_calibration(content: dict[str, Any], path: Path, labels: list[str]) -
             calibrators=calibrators,
             points=points,
             part_thresholds=part_thresholds,
+            refiner=None if refiner is None else RefinerParams.model_validate(refiner),
         )
     except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
         wrong = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -6,6 +6,7 @@ Both are there with `refiner.fit: out_of_fold` only. A later image is refined wi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from couplet.evaluation.couplings.fit import Fitted, LabelCouplings, Line
 from couplet.evaluation.estimate import Estimate
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record, write_csv, write_json
-from couplet.project.project import Project
+from couplet.project.project import HERE, Project
 from couplet.results.predicted import Predicted
 from couplet.results.predictions import PROBABILITY, write_predictions
 from couplet.results.tables import numbers, read_table
@@ -75,17 +76,22 @@ def read_fitted(project: Project, labels: list[str]) -> tuple[LabelCouplings, di
     Raises:
         UserError: a file is missing, damaged or of other labels.
     """
-    path = project.ensemble / MATRIX
+    return read_fitted_files(project.ensemble, labels)
+
+
+def read_fitted_files(folder: Path, labels: list[str]) -> tuple[LabelCouplings, dict[str, Gain]]:
+    """`read_fitted` of couplings.csv and couplings.json in any folder."""
+    path = folder / MATRIX
     table = read_table(path, ("source",))
     if list(table.columns) != ["source", *labels] or list(table["source"]) != labels:
-        raise UserError(f"{path} has other labels than {project.labels}: run `dvc repro`")
+        raise UserError(f"{path} has other labels than {HERE.labels}: run `dvc repro`")
     A = numbers(table[labels], path)
-    path = project.ensemble / RECORD
+    path = folder / RECORD
     content = read_record(path, labels=list, gains=dict)
     try:
         entries = content["labels"]
         if [entry["label"] for entry in entries] != labels:
-            raise UserError(f"{path} has other labels than {project.labels}: run `dvc repro`")
+            raise UserError(f"{path} has other labels than {HERE.labels}: run `dvc repro`")
         lines = {
             name: Line(*np.array([entry[name] for entry in entries], dtype=np.float64).reshape(-1, 2).T)
             for name in ("line", "on_truth", "alone")

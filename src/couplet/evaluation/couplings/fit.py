@@ -89,10 +89,17 @@ class LabelCouplings:
         """l: what outputs (..., L) mean by the loss alone."""
         return log_odds_of(self.links, p)
 
-    def refined(self, p: np.ndarray) -> np.ndarray:
-        """Refined probabilities (..., L) of one model's outputs."""
+    def refined(self, p: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """Refined probabilities (..., L) of one model's outputs.
+
+        Args:
+            p: (..., L) outputs in [0, 1].
+            known: (L,), or as p, of 1, 0 or NaN: a label that is known is a source as it is known, and comes back so.
+        """
         own = self.log_odds(p)
-        return np.asarray(expit(self.fitted.coupled(own, expit(own))))
+        if known is None:
+            return np.asarray(expit(self.fitted.coupled(own, expit(own))))
+        return filled(known, expit(self.fitted.coupled(own, filled(known, expit(own)))))
 
     def alone(self, p: np.ndarray) -> np.ndarray:
         """The same without couplings."""

@@ -1,0 +1,112 @@
+"""`couplet predict` where couplings were fitted after training: the run's own refined numbers, and known labels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from couplet.results.fitted_couplings import read_fitted_files
+from couplet.results.predictions import read_predictions
+from tests.support.coupled import couple_afterwards
+from tests.support.in_process import InProcessProject
+
+ENSEMBLE = "data/predictions/ensemble"
+
+
+@pytest.fixture
+def coupled(project: InProcessProject) -> InProcessProject:
+    """A run with couplings that are not all 0; new/ holds its test images."""
+    couple_afterwards(project)
+    couplings, _ = read_fitted_files(project.folder / ENSEMBLE, labels(project))
+    assert (couplings.fitted.kappa * couplings.fitted.A).any()
+    (project.folder / "new").mkdir()
+    for name in project.column(f"{ENSEMBLE}/test.csv", "image_id"):
+        shutil.copy(project.raw / "images" / name, project.folder / "new")
+    return project
+
+
+def labels(project: InProcessProject) -> list[str]:
+    found: list[str] = project.entry("data/prepared/labels.json", "labels")
+    return found
+
+
+def as_bytes(path: Path) -> bytes:
+    frame = pd.read_csv(path, dtype=str).drop(columns=["status", "reason"])
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def in_json(project: InProcessProject, *arguments: str) -> dict[str, np.ndarray]:
+    """raw, calibrated (n, L) and by_fold (n, L, K) of new/."""
+    done = project.run("predict", "new", "--out", "p.json", *arguments)
+    assert (done.code, done.err) == (0, []), done
+    images = json.loads((project.folder / "p.json").read_text())["images"]
+    return {
+        key: np.array([[image["labels"][name][key] for name in labels(project)] for image in images])
+        for key in ("raw", "calibrated", "by_fold", "decision")
+    }
+
+
+def test_the_test_part_gets_the_runs_own_refined_numbers(coupled: InProcessProject) -> None:
+    assert coupled.run("predict", "new").code == 0
+    own = coupled.folder / ENSEMBLE
+    assert as_bytes(coupled.folder / "predictions.csv") == (own / "calibrated.csv").read_bytes()
+    found, names = in_json(coupled), labels(coupled)
+    ids = np.array(coupled.column(f"{ENSEMBLE}/test.csv", "image_id"))
+    np.testing.assert_array_equal(found["raw"], read_predictions(own / "test.csv", names, ids))
+    for fold in (0, 1):
+        refined = read_predictions(own / f"test_refined_{fold}.csv", names, ids)
+        np.testing.assert_array_equal(found["by_fold"][:, :, fold], refined)
+        outputs = read_predictions(coupled.folder / f"data/predictions/test/fold_{fold}.csv", names, ids)
+        assert np.abs(refined - outputs).max() > 0.01
+
+
+def test_sets_are_of_the_refined_numbers(coupled: InProcessProject) -> None:
+    frame = pd.read_csv(coupled.folder / "data/prepared/manifest.csv", dtype=str)
+    views = dict(zip(frame["image_id"], frame["view"], strict=True))
+    own = pd.read_csv(coupled.folder / ENSEMBLE / "decisions.csv", index_col=0)
+    for view in ("AP", "PA"):
+        inputs = [f"new/{name}" for name in own.index if views[name] == view]
+        assert coupled.run("predict", *inputs, "--view", view).code == 0
+        found = pd.read_csv(coupled.folder / "decisions.csv", index_col=0)
+        found.index = [Path(name).name for name in found.index]
+        pd.testing.assert_frame_equal(found, own.loc[found.index], check_names=False)
+
+
+def test_without_calibration_the_refined_mean_is_written(coupled: InProcessProject) -> None:
+    own = coupled.folder / ENSEMBLE
+    (own / "calibration.json").unlink()
+    assert coupled.run("predict", "new").code == 0
+    assert as_bytes(coupled.folder / "predictions.csv") == (own / "test.csv").read_bytes()
+
+
+def test_before_ensemble_predict_the_networks_own_mean_is_written_and_said(coupled: InProcessProject) -> None:
+    shutil.rmtree(coupled.folder / ENSEMBLE)
+    done = coupled.run("predict", "new", "--out", "p.json")
+    assert done.code == 0
+    assert f"{ENSEMBLE}/couplings.csv is not there: no couplings refine what the networks say" in done.out
+    assert json.loads((coupled.folder / "p.json").read_text())["calibrated"] is False
+
+
+def test_the_calibrator_is_never_given_what_it_was_not_fitted_on(coupled: InProcessProject) -> None:
+    own = coupled.folder / ENSEMBLE
+    matrix, content = (own / "couplings.csv").read_bytes(), json.loads((own / "calibration.json").read_text())
+    (own / "couplings.csv").unlink()
+    done = coupled.run("predict", "new")
+    assert done.code == 1 and f"{ENSEMBLE}/couplings.csv is not there" in done.err[0]
+    (own / "couplings.csv").write_bytes(matrix)
+    del content["refiner"]  # as a run without couplings has it
+    (own / "calibration.json").write_text(json.dumps(content))
+    done = coupled.run("predict", "new")
+    assert (done.code, done.err) == (
+        1,
+        [
+            f"error: {ENSEMBLE}/calibration.json is of models with another refiner than data/models/fold_0: run "
+            "`dvc repro`"
+        ],
+    )
+    assert not (coupled.folder / "predictions.csv").exists()
