@@ -99,7 +99,7 @@ class CTran(Head):
         with torch.autocast(features.device.type, enabled=False):
             map_BNF = features.to(self.labels.dtype).flatten(2).transpose(1, 2)
             if known is None:
-                known = map_BNF.new_full((len(features), len(self.labels)), torch.nan)
+                known = map_BNF.new_full((features.shape[0], len(self.labels)), torch.nan)
             unknown_BL1, known_BL1 = known.isnan()[..., None], known.nan_to_num()[..., None] > 0
             unknown_F, negative_F, positive_F = self.states
             state_BLF = torch.where(unknown_BL1, unknown_F, torch.where(known_BL1, positive_F, negative_F))

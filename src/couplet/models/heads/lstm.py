@@ -55,7 +55,7 @@ class LabelLSTM(Head):
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.out_bias.dtype)
             state = torch.tanh(self.state(features)), torch.tanh(self.cell(features))
-            told_B = features.new_zeros(len(features))
+            told_B = features.new_zeros(features.shape[0])
             logits = []
             for label, (weight_D, bias) in enumerate(zip(self.out_weight, self.out_bias, strict=True)):
                 state = self.lstm(told_B[:, None], state)

@@ -84,7 +84,7 @@ class MLDecoder(Head):
         with torch.autocast(features.device.type, enabled=False):
             features_BNF = features.to(self.out_bias.dtype).flatten(2).transpose(1, 2)
             values_BND = functional.relu(self.project(features_BNF))
-            start_BGD = self.queries.expand(len(features), -1, -1)
+            start_BGD = self.queries.expand(features.shape[0], -1, -1)
             queries_BGD = self.norm_queries(start_BGD + self.dropout(start_BGD))
             decoded_BGD, weights_BGN = self.layer(queries_BGD, queries_BGD, values_BND, values_BND)
             logits_BGK = torch.einsum("bgd,gdk->bgk", decoded_BGD, self.out_weight)

@@ -114,7 +114,7 @@ class Query2Label(Head):
                 placed = memory_BND + positions_ND
                 memory_BND, _ = layer(memory_BND, placed, placed, memory_BND)
             placed = memory_BND + positions_ND
-            state_BLD = torch.zeros_like(self.queries).expand(len(features), -1, -1)
+            state_BLD = torch.zeros_like(self.queries).expand(features.shape[0], -1, -1)
             for index, layer in enumerate(self.decoder):
                 if len(self.among_labels):
                     state_BLD = self.among_labels[index](state_BLD, self.queries)

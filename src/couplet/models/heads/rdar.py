@@ -90,7 +90,7 @@ class RecurrentRegions(Head):
 
     def look_around(self, features_BFHW: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (K, B, L) in the K windows, and the windows (K, B, 4): s_x, s_y, t_x, t_y."""
-        window_B4 = features_BFHW.new_tensor([1.0, 1.0, 0.0, 0.0]).expand(len(features_BFHW), -1)
+        window_B4 = features_BFHW.new_tensor([1.0, 1.0, 0.0, 0.0]).expand(features_BFHW.shape[0], -1)
         state, scores, windows = None, [], []
         for k in range(self.windows + 1):
             seen = functional.max_pool2d(sample(features_BFHW, window_B4, self.samples), 2)
