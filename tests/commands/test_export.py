@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 import couplet
 from couplet.commands import export as story
+from couplet.images.dicom_header import MODALITIES
 from couplet.images.store import ImageStore
 from couplet.project.project import Project as Paths
 from couplet.results.bundle import read_bundle
@@ -98,6 +99,10 @@ def test_its_files_and_their_record(bundle: Path, trained: InProcessProject) -> 
     assert (bundle / "conformal.npz").read_bytes() == (
         trained.folder / "data/predictions/ensemble/conformal.npz"
     ).read_bytes()
+
+
+def test_what_it_suits_is_what_prepare_takes() -> None:
+    assert tuple(story.MODALITIES) == MODALITIES
 
 
 def test_torch_from_the_bundle_gives_the_pipelines_own_predictions(
@@ -191,6 +196,19 @@ def test_a_graph_with_a_corrupted_weight(copy: InProcessProject, monkeypatch: py
         r"the exported file for onnx is [12]\.\d+e-05 off torch's probabilities, more than 1e-05: nothing was written; "
         "please report the versions of torch, onnx and the runtime",
         refused(copy),
+    )
+
+
+def test_a_network_that_torchs_exporter_cannot_write(
+    copy: InProcessProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise RuntimeError("the exporter fixed the number of images of images")
+
+    monkeypatch.setattr(story, "write_onnx", fails)
+    assert refused(copy) == (
+        "torch's ONNX exporter cannot write these networks, model.head = linear (the exporter fixed the number of images of "
+        "images): run `couplet export` without --onnx and --openvino"
     )
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from couplet.inference.fold_files import read_folds
 from couplet.project.errors import UserError
+from couplet.settings.schema.plugins import HEADS
 from tests.support.bundles import LABELS, predictors, record_of, settings, view_of, write_folds
 
 
@@ -74,6 +75,35 @@ def test_read_back_they_are_the_same_predictors(head: str, refiner: bool, tmp_pa
         with torch.inference_mode():
             assert torch.equal(before(view), after(view))
         assert not after.training
+
+
+@pytest.mark.parametrize("head", HEADS.names())
+def test_every_head_comes_back(head: str, tmp_path: Path) -> None:
+    params = settings(head=head)
+    folds = predictors(params, 1)
+    forms = write_folds(tmp_path, params, folds)
+    (after,) = read_folds(tmp_path, record_of(tmp_path, params, forms))
+    view = view_of(params, folds[0])
+    with torch.inference_mode():
+        assert torch.equal(folds[0](view), after(view))
+
+
+@pytest.mark.parametrize("loss", ["asl", "bce", "focal", "bce_forward", "pairwise"])
+def test_every_setting_of_trained_couplings_comes_back(loss: str, tmp_path: Path) -> None:
+    changes = {"message": "calibrated", "steps": 2, "conditional": "gate", "sparsity": "proximal"}
+    of_loss = {"loss.name": loss, "loss.args": {}}
+    params = settings(changes={f"refiner.{key}": value for key, value in changes.items()} | of_loss)
+    folds = predictors(params, 1)
+    forms = write_folds(tmp_path, params, folds)
+    assert forms == ["timm"]
+    saved = load_file(tmp_path / "fold_0/refiner.safetensors")
+    assert {"A", "gate.V", "gate.c"} <= saved.keys() and (saved["A"].diagonal() == 0).all()
+    (after,) = read_folds(tmp_path, record_of(tmp_path, params, forms))
+    view = view_of(params, folds[0])
+    with torch.inference_mode():
+        refined = folds[0](view)
+        assert torch.equal(refined, after(view))
+        assert not torch.equal(refined, folds[0].head(folds[0].backbone(view)))
 
 
 def test_a_network_whose_classifier_timm_splits_carries_couplets_names(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from couplet.inference.graph import resampling_matrix
+from couplet.evaluation.calibration.beta import BetaMap
+from couplet.evaluation.couplings.fit import Fitted, LabelCouplings, Line
+from couplet.inference.graph import FittedCouplings, resampling_matrix
+from couplet.settings.schema.plugins import HEADS
 from tests.support.bundles import SIZE, graph, images, networks, predictors, settings
 
 
@@ -51,6 +54,20 @@ def test_colour_the_ablation_and_a_store_of_the_views_size(changes: dict[str, in
     assert np.abs(by_fold.numpy().swapaxes(0, 1) - networks(params, folds).by_fold(given)).max() < 2e-6
 
 
+@pytest.mark.parametrize("head", HEADS.names())
+def test_of_every_head_the_number_of_images_stays_free(head: str) -> None:
+    """`len` of a tensor is a plain number, which an exporter fixes to that of its example; `shape[0]` is none."""
+    params = settings(head=head)
+    example = torch.from_numpy(images(2, params))
+    n = torch.export.Dim("n", min=1, max=4096)
+    with torch.no_grad():
+        program = torch.export.export(
+            graph(params, predictors(params, 1)), (example,), dynamic_shapes={"images": {0: n}}, strict=False
+        )
+    (found,) = program.range_constraints.values()
+    assert (found.lower, found.upper) == (1, 4096)
+
+
 def test_an_overflow_is_no_certainty() -> None:
     params = settings(refiner=False)
     folds = predictors(params)
@@ -59,3 +76,23 @@ def test_an_overflow_is_no_certainty() -> None:
         mean, by_fold = graph(params, folds)(torch.from_numpy(images(1, params)))
     assert by_fold[0].isnan().tolist() == [[False, False, False], [False, False, True]]
     assert mean[0].isnan().tolist() == [False, False, True]
+
+
+def test_couplings_fitted_after_training_are_those_of_the_pipeline() -> None:
+    random = np.random.default_rng(0)
+    A = random.normal(size=(3, 3)) * (1 - np.eye(3))
+    line = Line(random.normal(size=3), random.random(3) + 0.5)
+    fitted = Fitted(A, line, random.random(3) + 0.5, line, line, np.zeros(3))
+    links = [
+        BetaMap(5.72, 0.338, 1.8),
+        BetaMap(1.0, 1.0, -2.3),
+        BetaMap(2.7, 2.6, 0.06),
+    ]  # of ASL, BCE, focal
+    couplings = LabelCouplings(links, fitted)
+    p = random.random((50, 2, 3)).astype(np.float32)
+    p[0], p[1] = 0, 1
+    found = FittedCouplings(couplings)(torch.from_numpy(p)).numpy()
+    assert np.abs(found - couplings.refined(p.astype(np.float64))).max() < 1e-6
+    assert np.ptp(found) > 0.9
+    p[2, 0, 1] = np.nan
+    assert np.isnan(FittedCouplings(couplings)(torch.from_numpy(p)).numpy()).sum() == 3

@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     return get
 
 
-@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])
+@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn", "lstm", "query2label"])
 @pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
 def test_every_engine_gives_torchs_numbers_for_any_number_of_images(
     made: Callable[[str], Made], head: str, engine: str

@@ -7,10 +7,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 
+import couplet
+from couplet.images.store import ImageStore
+from couplet.inference.graph import FittedCouplings
+from couplet.project.project import Project
 from couplet.results.fitted_couplings import read_fitted_files
+from couplet.results.manifest import read_manifest
 from couplet.results.predictions import read_predictions
 from tests.support.coupled import couple_afterwards
 from tests.support.in_process import InProcessProject
@@ -110,3 +116,59 @@ def test_the_calibrator_is_never_given_what_it_was_not_fitted_on(coupled: InProc
         ],
     )
     assert not (coupled.folder / "predictions.csv").exists()
+
+
+# --- exported -----------------------------------------------------------------------------------------------------
+
+
+def test_every_engine_of_a_bundle_refines_as_the_models_do(coupled: InProcessProject) -> None:
+    done = coupled.run("export", "--onnx", "--openvino")
+    assert (done.code, done.err) == (0, []), done
+    own, bundle = coupled.folder / ENSEMBLE, coupled.folder / "data/bundle"
+    for name in ("couplings.csv", "couplings.json"):
+        assert (bundle / name).read_bytes() == (own / name).read_bytes()
+    card = (bundle / "README.md").read_text()
+    assert "label couplings that were\nfitted afterwards" in card and "refiner.safetensors" not in card
+    names, ids = labels(coupled), np.array(coupled.column(f"{ENSEMBLE}/test.csv", "image_id"))
+    paths = Project(coupled.folder)
+    manifest = read_manifest(paths)
+    rows = np.array([np.flatnonzero(manifest.ids == name)[0] for name in ids])
+    images = ImageStore(paths.prepared).read(manifest.positions[rows])
+    mean = read_predictions(own / "test.csv", names, ids)
+    for engine in ("torch", "onnx", "openvino"):
+        assert np.abs(couplet.load(bundle, engine).predict(images) - mean).max() < 1e-5
+    session = onnxruntime.InferenceSession(bundle / "model.onnx")
+    assert [one.name for one in session.get_outputs()] == ["probabilities", "by_fold", "unrefined"]
+    probabilities, by_fold, unrefined = session.run(None, {"images": images})
+    assert np.abs(probabilities - mean).max() < 1e-5
+    for fold in (0, 1):
+        refined = read_predictions(own / f"test_refined_{fold}.csv", names, ids)
+        outputs = read_predictions(paths.test_predictions(fold), names, ids)
+        assert np.abs(by_fold[:, fold] - refined).max() < 1e-5
+        assert np.abs(unrefined[:, fold] - outputs).max() < 1e-5
+
+    for told in ((),):
+        expected = in_json(coupled, *told)
+        for engine in ("torch", "onnx", "openvino"):
+            found = in_json(coupled, *told, "--model", "data/bundle", "--engine", engine)
+            for key in ("raw", "calibrated", "by_fold"):
+                np.testing.assert_allclose(found[key], expected[key], rtol=0, atol=2e-5)
+
+    (bundle / "couplings.csv").unlink()  # as another version would have written it
+    record = json.loads((bundle / "config.json").read_text())
+    del record["files"]["couplings.csv"]
+    (bundle / "config.json").write_text(json.dumps(record))
+    done = coupled.run("predict", "new", "--model", "data/bundle")
+    assert done.err == [
+        "error: data/bundle lacks couplings.csv, by which its models' outputs are refined: export again"
+    ]
+
+
+def test_a_graph_that_refines_otherwise_is_not_written(
+    coupled: InProcessProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = FittedCouplings.forward
+    monkeypatch.setattr(FittedCouplings, "forward", lambda self, p: plain(self, p) * (1 - 1e-3))
+    done = coupled.run("export", "--onnx")
+    assert done.code == 1 and "off torch's probabilities, more than 1e-05: nothing was written" in done.err[0]
+    assert not (coupled.folder / "data/bundle").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from couplet.inference.graph import EnsembleGraph
 from couplet.models.predictor import Predictor, build_predictor, normalisation
 from couplet.results.bundle import Bundle, digests
 from couplet.settings.params import Params
+from tests.support.params import set_dotted
 
 LABELS = ["Edema", "Nodule", "Hernia"]
 STORED, SIZE = 72, 64
@@ -26,8 +28,14 @@ SMALL: dict[str, Any] = {
 
 
 def settings(
-    channels: int = 1, refiner: bool = True, tta: bool = True, stored: int = STORED, **model: Any
+    channels: int = 1,
+    refiner: bool = True,
+    tta: bool = True,
+    stored: int = STORED,
+    changes: Mapping[str, Any] | None = None,
+    **model: Any,
 ) -> Params:
+    """Small ones; `changes` are further settings, by dotted keys."""
     content = Params().as_dict()
     content["image"] |= {"size": SIZE, "store_size": stored, "channels": channels}
     content["refiner"]["enabled"] = refiner
@@ -35,6 +43,7 @@ def settings(
     # Attention that sums to 1: without it a network at its start gives logits of hundreds.
     own = {"normalize": True, "dim": 16} if model.get("head") == "db_dgcn" else {}
     content["model"] |= SMALL | {"head_args": own} | model
+    set_dotted(content, changes or {})
     return Params.model_validate(content)
 
 
@@ -116,7 +125,7 @@ def record_of(folder: Path, params: Params, forms: list[str], **changes: Any) ->
         "suits": {"modalities": None, "body_parts": None, "views": []},
         "folds": [{"fold": k, "form": form, "precision": "float32"} for k, form in enumerate(forms)],
         "data": {},
-        "calibration": {},
+        "calibration": {"loss": content["loss"]},
         "metrics": {},
         "versions": {},
         "files": digests(folder),

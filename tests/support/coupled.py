@@ -8,6 +8,8 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
+from couplet.project.project import Project
+from couplet.results.couplings import write_couplings
 from tests.support.in_process import InProcessProject
 
 
@@ -28,7 +30,8 @@ def couple_afterwards(project: InProcessProject, changes: Mapping[str, Any] | No
         record = json.loads((folder / "config.json").read_text())
         record["params"]["refiner"]["fit"] = "out_of_fold"
         (folder / "config.json").write_text(json.dumps(record))
-        (folder / "couplings.csv").unlink()
+        labels = project.entry("data/prepared/labels.json", "labels")
+        write_couplings(Project(project.folder), fold, labels, None)
     # So few images are coupled by a small penalty only.
     project.set({"refiner.fit": "out_of_fold", "refiner.strictness": 0.1, **(changes or {})})
     for command in (("evaluate-fold", "0"), ("evaluate-fold", "1"), ("ensemble-predict",)):

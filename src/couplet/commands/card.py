@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jinja2
 import numpy as np
@@ -18,6 +18,7 @@ from couplet.reporting.parts import labels_shown
 from couplet.reporting.rows_groups import GroupLabel, GroupRow, Judged, folded, group_rows
 from couplet.results.bundle import ONNX, OPENVINO, Bundle
 from couplet.results.run import Run
+from couplet.settings.schema.refiner import RefinerParams
 
 
 class Subgroup(NamedTuple):
@@ -60,7 +61,18 @@ def card(run: Run, scores: RunScores, bundle: Bundle) -> str:
         timm=all(fold["form"] == TIMM for fold in bundle.folds),
         has={"onnx": ONNX in bundle.files, "openvino": OPENVINO in bundle.files},
         first=bundle.folds[0]["fold"],
+        couplings=couplings(run.params.refiner),
     )
+
+
+def couplings(refiner: RefinerParams) -> Literal["none", "plain", "settings", "afterwards"]:
+    """Which couplings the card speaks of: the first paper's formula, trained ones of other settings, fitted ones."""
+    if refiner.fitted_afterwards:
+        return "afterwards"
+    if not refiner.trained:
+        return "none"
+    plain = (refiner.message, refiner.steps, refiner.conditional) == ("sigmoid", 1, "none")
+    return "plain" if plain else "settings"
 
 
 def subgroups(run: Run) -> list[Subgroup]:

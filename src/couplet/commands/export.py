@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from couplet.commands.card import card
+from couplet.datasets.registry import body_parts
+from couplet.evaluation.couplings.fit import LabelCouplings
 from couplet.images.draws import image_keys
-from couplet.images.picture import CHEST
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.inference.engine import TorchEngine
-from couplet.inference.exported import load_engine
+from couplet.inference.exported import GraphEngine, load_engine
 from couplet.inference.fold_files import COUPLET, write_fold
 from couplet.inference.graph import EnsembleGraph
 from couplet.inference.onnx_file import write_onnx
@@ -35,10 +35,13 @@ from couplet.results.bundle import (
     INTENDED_USE,
     Bundle,
     digests,
+    own_version,
     refuse_foreign_folder,
     replacing_bundle,
     write_bundle,
 )
+from couplet.results.fitted_couplings import MATRIX, RECORD
+from couplet.results.predictions import read_predictions
 from couplet.results.run import Run, read_run
 from couplet.results.scores import read_calibration_scores
 from couplet.running.extras import require_extra
@@ -51,10 +54,8 @@ AS_PREDICTED = {"float32": 1e-4, "bf16": 0.05, "fp16": 0.05}
 LICENSES = {
     "phantom": "apache-2.0"
 }  # drawn by this repository; others' terms are between them and their user
-# Data sets whose pictures come with a name that DICOM has for them; of the others nothing is known.
-CHEST_SETS = ("phantom", "grand_xray_slam", "nih", "chexpert", "mimic_cxr_jpg")
+# Those of images.dicom_header, which cannot be had without pydicom.
 MODALITIES = ["CR", "DX", "RG", "OT", "SC"]
-BODY_PARTS = [*CHEST, ""]
 
 
 def export(
@@ -72,7 +73,8 @@ def export(
 
     Raises:
         UserError: an extra is missing; folds are left over, of different settings or not of the data that is here; a
-            model does not give the predictions that are here, or an exported file not what torch gives.
+            model does not give the predictions that are here, or an exported file not what torch gives; torch cannot
+            write a graph of the head.
     """
     if onnx or openvino:
         require_extra("couplet export --onnx", ("onnx", "onnxscript", "onnxruntime"), "export")
@@ -89,22 +91,30 @@ def export(
     images, expected = checked_images(run, predictors)
     with replacing_bundle(to) as folder:
         forms = write_folds(folder, run, predictors, images)
-        shutil.copyfile(project.ensemble / "conformal.npz", folder / CONFORMAL)
+        for name in (CONFORMAL, *([MATRIX, RECORD] if run.fitted else [])):
+            shutil.copyfile(project.ensemble / name, folder / name)
         scores = run_scores(run)
         bundle = describe(run, scores, predictors, forms, license_name, folder)
         if onnx or openvino:
             params = run.params
             graph = EnsembleGraph(
-                predictors, params.image.store_size, params.image.size, params.inference.tta
+                predictors, params.image.store_size, params.image.size, params.inference.tta, run.fitted
             )
             about = {"labels": run.labels, "digests": bundle.files}
-            write_onnx(folder, graph.eval(), params.image.channels, params.image.store_size, about)
+            try:
+                write_onnx(folder, graph.eval(), params.image.channels, params.image.store_size, about)
+            except RuntimeError as error:  # every error of torch's exporter is one
+                why = " ".join(str(error).split())[:200]
+                raise UserError(
+                    f"torch's ONNX exporter cannot write these networks, model.head = {params.model.head} ({why}): run "
+                    "`couplet export` without --onnx and --openvino"
+                ) from None
             bundle = with_files(bundle, folder)
-            refuse_other_values("onnx", folder, bundle, images, expected)
+            refuse_other_values("onnx", folder, bundle, images, expected, run.fitted)
         if openvino:
             write_openvino(folder)
             bundle = with_files(bundle, folder)
-            refuse_other_values("openvino", folder, bundle, images, expected)
+            refuse_other_values("openvino", folder, bundle, images, expected, run.fitted)
         write_text(folder / CARD, card(run, scores, bundle))
         write_bundle(folder, with_files(bundle, folder))
     size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
@@ -135,7 +145,10 @@ def checked_images(run: Run, predictors: list[Predictor]) -> tuple[np.ndarray, n
     for k, fold in enumerate(run.folds):
         written = np.full(by_fold[k].shape, np.nan)
         if run.has_test:
-            written = run.test_by_fold[k, chosen]
+            path = run.manifest.project.test_predictions(
+                fold.fold
+            )  # not refined by couplings fitted afterwards
+            written = read_predictions(path, run.labels, run.manifest.ids[rows])[chosen]
         else:
             own = np.isin(rows[chosen], fold.rows)
             written[own] = fold.probabilities[np.searchsorted(fold.rows, rows[chosen][own])]
@@ -151,7 +164,12 @@ def checked_images(run: Run, predictors: list[Predictor]) -> tuple[np.ndarray, n
 
 
 def refuse_other_values(
-    engine: str, folder: Path, bundle: Bundle, images: np.ndarray, expected: np.ndarray
+    engine: str,
+    folder: Path,
+    bundle: Bundle,
+    images: np.ndarray,
+    expected: np.ndarray,
+    couplings: LabelCouplings | None,
 ) -> None:
     """Raise UserError if an exported file does not give what torch gives.
 
@@ -161,8 +179,14 @@ def refuse_other_values(
         bundle: its record so far.
         images: stored pixels, uint8 (n, C, S, S).
         expected: by_fold (K, n, L) by torch in float32.
+        couplings: fitted after training, which the graph applies too.
     """
-    off = largest_difference(load_engine(engine, folder, bundle).by_fold(images), expected)
+    graph = load_engine(engine, folder, bundle)
+    found = graph.by_fold(images)
+    off = largest_difference(found, expected)
+    if isinstance(graph, GraphEngine) and couplings is not None:
+        # Of what this graph's networks give: where outputs are nearly 1 a last digit moves the refined ones by more.
+        off = max(off, largest_difference(graph.refined(images), couplings.refined(found)))
     if not off <= CLOSE:
         raise UserError(
             f"the exported file for {engine} is {off:.2g} off torch's probabilities, more than {CLOSE:g}: nothing was "
@@ -209,11 +233,12 @@ def describe(
     mean, std = normalisation(predictors[0].backbone)
     source = run.params.data.source
     views = sorted(set(run.manifest.table["view"].to_numpy(dtype=str)) - {""})
-    chest = source in CHEST_SETS
+    members = read_record(project.labels, labels=list).get("members") or {}
+    parts = body_parts(source, *members.values())
     shown = scores.test or scores.oof
     return Bundle(
         format=FORMAT,
-        couplet=version("couplet"),
+        couplet=own_version(),
         license=license_name or LICENSES.get(source, "other"),
         intended_use=INTENDED_USE,
         source=source,
@@ -226,8 +251,9 @@ def describe(
         inference=content["inference"],
         train=content["train"],
         suits={
-            "modalities": MODALITIES if chest else None,
-            "body_parts": BODY_PARTS if chest else None,
+            # Of data sets that may show anything nothing is said.
+            "modalities": None if parts is None else [*MODALITIES],
+            "body_parts": None if parts is None else [*parts],
             "views": views,
         },
         folds=[

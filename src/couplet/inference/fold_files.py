@@ -2,7 +2,8 @@
 
     fold_k/config.json, model.safetensors    timm's form, its classifier included: head linear
     fold_k/predictor.safetensors             couplet's names, without the refiner: every other head
-    fold_k/refiner.safetensors               A (L, L), its diagonal masked; not without a refiner
+    fold_k/refiner.safetensors               A (L, L), its diagonal masked, and what else a trained refiner has
+                                             (gate.V, gate.c, loss.pos_weight); not without one
 
 What timm's form holds is read by `timm.create_model("local-dir:bundle/fold_0", pretrained=True)`.
 """
@@ -28,7 +29,8 @@ from couplet.results.bundle import AGAIN, Bundle
 from couplet.settings.params import ModelParams, Params
 
 TIMM, COUPLET = "timm", "couplet"
-_BACKBONE, _CLASSIFIER, _REFINER = "backbone.network.", "head.classifier.", "refiner.A"
+REFINER = "refiner.safetensors"
+_BACKBONE, _CLASSIFIER, _REFINER = "backbone.network.", "head.classifier.", "refiner."
 
 
 def write_fold(
@@ -47,8 +49,8 @@ def write_fold(
         The form of the files: "timm" or "couplet".
     """
     if predictor.refiner is not None:
-        _save(folder / "refiner.safetensors", {"A": predictor.refiner.couplings})
-    state = {name: value for name, value in predictor.state_dict().items() if name != _REFINER}
+        _save(folder / REFINER, predictor.refiner.state_dict() | {"A": predictor.refiner.couplings})
+    state = {name: value for name, value in predictor.state_dict().items() if not name.startswith(_REFINER)}
     network = _as_timm(predictor, model, len(labels), state)
     if network is not None and _same_logits(network, predictor, view):
         _save(folder / "model.safetensors", network.state_dict())
@@ -71,6 +73,7 @@ def read_folds(folder: Path, bundle: Bundle) -> list[Predictor]:
     sections = {
         "model": bundle.model | {"pretrained": False},
         "refiner": bundle.refiner,
+        "loss": bundle.calibration["loss"],  # a calibrated message is the loss's
         "image": bundle.image,
     }
     params = Params.model_validate(sections)
@@ -116,7 +119,7 @@ def _state(folder: Path, form: str, predictor: Predictor) -> dict[str, Tensor]:
     else:
         state |= load_file(folder / "predictor.safetensors")
     if predictor.refiner is not None:
-        state[_REFINER] = load_file(folder / "refiner.safetensors")["A"]
+        state |= {_REFINER + name: value for name, value in load_file(folder / REFINER).items()}
     return state
 
 

@@ -7,14 +7,18 @@ side of the view, K folds, L labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from couplet.evaluation.calibration.beta import LEAST, MOST
+from couplet.evaluation.couplings.fit import LabelCouplings
 from couplet.models.backbone import normalisation
 from couplet.models.predictor import Predictor
+from couplet.results.bundle import UNREFINED
 
 
 def resampling_matrix(stored: int, size: int) -> Tensor:
@@ -32,6 +36,36 @@ def resampling_matrix(stored: int, size: int) -> Tensor:
     return resized[0, :, 0, :].T.contiguous().float()
 
 
+class FittedCouplings(nn.Module):
+    """Couplings fitted after training, in float32: outputs of one model to refined probabilities (..., L).
+
+    Args:
+        couplings: what `LabelCouplings.refined` says in float64.
+    """
+
+    A: Tensor
+    link: Tensor
+    intercept: Tensor
+    scale: Tensor
+
+    def __init__(self, couplings: LabelCouplings) -> None:
+        super().__init__()
+        fitted, links = couplings.fitted, couplings.links
+        self.register_buffer("A", torch.tensor(fitted.A * fitted.kappa, dtype=torch.float32))
+        self.register_buffer("link", torch.tensor([[one.a, one.b, one.c] for one in links]).T.contiguous())
+        self.register_buffer("intercept", torch.tensor(fitted.line.intercept, dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(fitted.line.scale, dtype=torch.float32))
+
+    def forward(self, p: Tensor) -> Tensor:
+        """Outputs (..., L); of an image with one that is NaN all are, since it is a source too."""
+        a, b, c = self.link
+        # The ends 0 and 1 are moved as `off_edges` moves them; float32 has neither of the values that it moves them to.
+        log_p = torch.where(p > 0, p.log(), math.log(LEAST))
+        log_q = torch.where(p < 1, torch.log1p(-p), math.log1p(-MOST))
+        own = torch.where(p >= 0, a * log_p - b * log_q + c, torch.nan)
+        return (self.intercept + self.scale * own + own.sigmoid() @ self.A).sigmoid()
+
+
 class EnsembleGraph(nn.Module):
     """Stored pixels to the ensemble's probabilities. Computes in float32, whatever the folds were trained in.
 
@@ -42,14 +76,23 @@ class EnsembleGraph(nn.Module):
         stored: S, pixels.
         size: s, pixels.
         tta: whether an image and its mirror image are averaged.
+        couplings: fitted after training, by which each fold's probabilities are refined; None: there are none.
     """
 
     resampling: Tensor
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, predictors: Sequence[Predictor], stored: int, size: int, tta: bool) -> None:
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        stored: int,
+        size: int,
+        tta: bool,
+        couplings: LabelCouplings | None = None,
+    ) -> None:
         super().__init__()
+        self.couplings = None if couplings is None else FittedCouplings(couplings)
         self.predictors = nn.ModuleList(predictors)
         self.tta = tta
         self.resized = stored != size
@@ -58,8 +101,17 @@ class EnsembleGraph(nn.Module):
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `forward` gives, in its order."""
+        plain = ("probabilities", "by_fold")
+        return plain if self.couplings is None else (*plain, UNREFINED)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images uint8 (n, C, S, S) to probabilities (n, L), the mean over the folds, and by_fold (n, K, L).
+
+        With couplings fitted after training both are refined, and a third is what the networks gave: who is told some
+        labels of an image (`couplet predict --known`) begins there.
 
         A probability is NaN where a logit is not finite.
         """
@@ -71,7 +123,10 @@ class EnsembleGraph(nn.Module):
             # Image and mirror image as one batch of 2n: half the nodes of two calls, a quarter of the export's time.
             view = torch.stack([view, view.flip(-1)], dim=1).flatten(0, 1)
         by_fold = torch.stack([self._of_fold(predictor, view) for predictor in self.predictors], dim=1)
-        return by_fold.mean(dim=1), by_fold
+        if self.couplings is None:
+            return by_fold.mean(dim=1), by_fold
+        refined = self.couplings(by_fold)
+        return refined.mean(dim=1), refined, by_fold
 
     def _of_fold(self, predictor: nn.Module, view: Tensor) -> Tensor:
         logits = predictor(view)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from couplet.datasets.registry import body_parts
 from couplet.evaluation.couplings.fit import LabelCouplings, filled
 from couplet.evaluation.sets import ConformalRecord, prediction_sets
-from couplet.images.picture import CHEST
 from couplet.inference.calibrate import of_ensemble
 from couplet.inference.engine import Engine, TorchEngine
 from couplet.inference.ensemble import mean_over_folds
@@ -24,6 +24,7 @@ from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import read_record
 from couplet.project.project import Project
+from couplet.results.bundle import INTENDED_USE, own_version
 from couplet.results.calibrated import ALL_IMAGES, UNKNOWN, CalibrationRecord, read_calibration
 from couplet.results.fitted_couplings import MATRIX, RECORD, read_fitted
 from couplet.results.model_record import ModelRecord, read_model_record
@@ -38,8 +39,6 @@ from couplet.settings.schema.refiner import RefinerParams
 from couplet.settings.schema.train import TrainParams
 from couplet.settings.yaml12 import read_yaml
 
-INTENDED_USE = "Research on multi-label image classification. Not a medical device, not for diagnosis."
-OF_ANY_BODY_PART = ("csv", "coco")  # data sets that may show anything
 LATERAL = ("lateral", "ll", "rl", "llo", "rlo")
 
 
@@ -62,6 +61,16 @@ class ImageWay:
     rendering: Rendering = "voi"
     body_parts: tuple[str, ...] | None = None
     lateral: bool = True
+
+
+def lateral_seen(views: Iterable[str]) -> bool:
+    """Whether a lateral view is among those that a model has seen, or nothing is known of them.
+
+    >>> [lateral_seen(views) for views in (["AP", "LL"], ["AP", ""], [""], [])]
+    [True, False, True, True]
+    """
+    known = {view.casefold() for view in views} - {""}
+    return not known or any(view.startswith(LATERAL) for view in known)
 
 
 @dataclass(frozen=True)
@@ -229,12 +238,10 @@ def _image_way(project: Project, record: ModelRecord) -> ImageWay:
         raise UserError(
             f"{project.model(record.fold)} was trained on another labels.json than {project.labels}: run `dvc repro`"
         )
-    views = {view.casefold() for view in read_table(project.manifest, required=("view",))["view"].astype(str)}
-    lateral = views <= {""} or any(view.startswith(LATERAL) for view in views)
-    sources = {stored["source"], *(stored.get("members") or {}).values()}
-    body_parts = None if sources & set(OF_ANY_BODY_PART) else CHEST
-    rendering = record.params["image"].get("dicom", "voi")
-    return ImageWay(layout["store_size"], layout["channels"], layout["codec"], rendering, body_parts, lateral)
+    lateral = lateral_seen(read_table(project.manifest, required=("view",))["view"].astype(str))
+    sources = (stored["source"], *(stored.get("members") or {}).values())
+    parts, rendering = body_parts(*sources), record.params["image"].get("dicom", "voi")
+    return ImageWay(layout["store_size"], layout["channels"], layout["codec"], rendering, parts, lateral)
 
 
 def _calibration(
@@ -298,7 +305,7 @@ def head_of(ensemble: Ensemble, by: str) -> dict[str, Any]:
     """What is true of all rows of a file of predictions."""
     calibration = ensemble.calibration
     return {
-        "couplet": _version(),
+        "couplet": own_version(),
         "model": ensemble.digest,
         "labels": ensemble.labels,
         "folds": ensemble.folds,
@@ -309,10 +316,3 @@ def head_of(ensemble: Ensemble, by: str) -> dict[str, Any]:
         "by": by,
         "intended_use": INTENDED_USE,
     }
-
-
-def _version() -> str:
-    try:
-        return version("couplet")
-    except PackageNotFoundError:  # a checkout on the path, not installed
-        return "unknown"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from couplet.inference.exported import load_engine
-from couplet.inference.load import LATERAL, Ensemble, ImageWay, load_models
+from couplet.inference.exported import fitted_couplings, load_engine
+from couplet.inference.load import Ensemble, ImageWay, lateral_seen, load_models
 from couplet.project.errors import UserError
 from couplet.results.bundle import CONFIG, CONFORMAL, Bundle, digest, is_bundle, read_bundle
 from couplet.results.calibrated import parsed_calibration
@@ -48,12 +48,12 @@ def load_bundle(folder: Path, engine: str = "torch", threads: int = 1) -> Ensemb
         calibration=parsed_calibration(bundle.calibration, folder / CONFIG, bundle.labels),
         conformal=read_conformal_file(folder / CONFORMAL, len(bundle.labels)),
         digest=digest(folder / CONFIG)[:16],  # of all digests
+        couplings=fitted_couplings(folder, bundle),
     )
 
 
 def _image_way(bundle: Bundle) -> ImageWay:
-    image, views = bundle.image, [str(view).casefold() for view in bundle.suits["views"]]
-    lateral = not views or any(view.startswith(LATERAL) for view in views)
+    image, lateral = bundle.image, lateral_seen(map(str, bundle.suits["views"]))
     rendering = image.get("dicom", "voi")
     body_parts = bundle.suits["body_parts"] and tuple(bundle.suits["body_parts"])
     return ImageWay(image["store_size"], image["channels"], image["codec"], rendering, body_parts, lateral)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 OPSET = 18  # of the oldest that fits; newer ones gave the same nodes, and fewer runtimes read them
 MOST_IMAGES = 4096
 PARTS_FROM_BYTES = 1_900_000_000  # protobuf's limit of one message is 2 GiB
-OUTPUTS = ("probabilities", "by_fold")
 
 
 def write_onnx(folder: Path, graph: EnsembleGraph, channels: int, stored: int, about: dict[str, Any]) -> None:
     """Write model.onnx; of weights above 1.9 GB they stand in model.onnx.data beside it.
 
-    Input `images` uint8 (n, C, S, S), n free; outputs `probabilities` (n, L) and `by_fold` (n, K, L), float32.
+    Input `images` uint8 (n, C, S, S), n free; outputs `probabilities` (n, L) and `by_fold` (n, K, L), float32, and of
+    couplings fitted after training `unrefined` (n, K, L).
 
     Args:
         folder: the bundle.
@@ -61,7 +61,7 @@ def _exported(graph: EnsembleGraph, channels: int, stored: int) -> ModelProto:
             opset_version=OPSET,
             dynamic_shapes={"images": {0: dimension}},
             input_names=["images"],
-            output_names=list(OUTPUTS),
+            output_names=list(graph.outputs),
             verbose=False,
         )
     assert program is not None  # it would be with dynamo=False

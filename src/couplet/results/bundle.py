@@ -4,6 +4,7 @@
     fold_k/              weights of one fold's model (`inference.fold_files`)
     conformal.npz        sorted out-of-fold scores, for the prediction sets of later images
     model.onnx           the whole ensemble as one graph, where it was asked for; openvino/ likewise
+    couplings.csv        couplings fitted after training, with couplings.json, where there are some
     README.md            the model card
 
 Nothing in it names a patient, an image, a date or a path outside of the bundle.
@@ -17,6 +18,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
 
@@ -31,6 +33,7 @@ CONFIG, CARD, CONFORMAL, ONNX, OPENVINO = (
     "model.onnx",
     "openvino/model.xml",
 )
+UNREFINED = "unrefined"  # the graphs' output before couplings fitted after training; there with these alone
 AGAIN = "export again"
 INTENDED_USE = (
     "Research on methods. NOT A MEDICAL DEVICE: no decision about a person may rest on its output; it was never "
@@ -125,6 +128,14 @@ def read_bundle(folder: Path) -> Bundle:
         if digest(folder / name) != sha256:
             raise UserError(f"{folder / name} is not the file that {CONFIG} names: {AGAIN}")
     return bundle
+
+
+def own_version() -> str:
+    """Of couplet; "unknown" of a checkout that is on the path and not installed."""
+    try:
+        return version("couplet")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def is_bundle(folder: Path) -> bool:
