@@ -144,6 +144,13 @@ def predict_command(
         Literal["torch", "onnx", "openvino"],
         typer.Option("--engine", help="what runs the networks; the last two need a bundle and their extra"),
     ] = "torch",
+    known: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--known",
+            help="LABEL=1 or LABEL=0, known of all pictures; needs couplings that were fitted after training",
+        ),
+    ] = None,
 ) -> None:
     """Predict new images with the trained ensemble. Exit code 3: some inputs got a reason instead of numbers."""
     from couplet.inference.recorded import recorded_train
@@ -152,7 +159,7 @@ def predict_command(
     gc.enable()
     from couplet.commands.predict import Request, predict_or_say_why
 
-    request = Request(inputs, model, out, ids, by, maps, overlay, html, unsuitable, view, engine)
+    request = Request(inputs, model, out, ids, by, maps, overlay, html, unsuitable, view, engine, known or ())
     code = predict_or_say_why(request, recorded_train(model))
     if code:
         raise typer.Exit(code)

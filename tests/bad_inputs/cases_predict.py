@@ -113,6 +113,13 @@ CASES = [
         code=2,
     ),
     refused(
+        "a known label without couplings that were fitted after training",
+        nothing,
+        f"--known needs couplings that were fitted after training, and {MODELS} has none: set refiner.fit: out_of_fold and "
+        "run `dvc repro`, or leave --known out",
+        run=f"predict {IMAGES} --known Edema=1",
+    ),
+    refused(
         "a model that is not there",
         nothing,
         "nowhere is not there: run `dvc repro` (or `dvc checkout`), or name another --model",

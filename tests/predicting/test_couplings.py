@@ -118,6 +118,65 @@ def test_the_calibrator_is_never_given_what_it_was_not_fitted_on(coupled: InProc
     assert not (coupled.folder / "predictions.csv").exists()
 
 
+def test_a_known_label_speaks_as_it_is_known_and_is_written_so(coupled: InProcessProject) -> None:
+    names = labels(coupled)
+    couplings, _ = read_fitted_files(coupled.folder / ENSEMBLE, names)
+    fitted, plain = couplings.fitted, in_json(coupled)
+    strengths = np.abs(fitted.kappa * fitted.A).max(axis=1)
+    source = int(strengths.argmax())
+    outputs = np.array(
+        [
+            pd.read_csv(coupled.folder / f"data/predictions/test/fold_{fold}.csv")[names].to_numpy()
+            for fold in (0, 1)
+        ]
+    )
+    for y in (0, 1):
+        told = in_json(coupled, "--known", f"{names[source]}={y}")
+        for key in ("raw", "calibrated", "by_fold"):
+            assert (told[key][:, source] == y).all()
+        assert (told["decision"] == None).all()  # noqa: E711  elementwise
+        for target in {0, 1, 2} - {source}:
+            line = fitted.line
+            own = couplings.log_odds(outputs)
+            q = 1 / (1 + np.exp(-own))
+            q[..., source] = y
+            by_hand = line.intercept[target] + line.scale[target] * own[..., target]
+            by_hand += fitted.kappa[target] * sum(q[..., i] * fitted.A[i, target] for i in range(3))
+            np.testing.assert_allclose(
+                told["by_fold"][:, target].T, 1 / (1 + np.exp(-by_hand)), rtol=0, atol=1e-8
+            )
+            if fitted.A[source, target] and fitted.kappa[target]:
+                assert (told["raw"][:, target] != plain["raw"][:, target]).all()
+    content = json.loads((coupled.folder / "p.json").read_text())
+    assert content["known"] == {names[source]: 1}
+    shutil.rmtree(coupled.folder / "metrics")  # what is told has nothing to do with the run's own numbers
+    assert coupled.run("predict", "new", "--known", f"{names[source]}=1", "--html", "p.html").code == 0
+    assert f"Told of every picture: {names[source]} present;" in (coupled.folder / "p.html").read_text()
+    assert not (coupled.folder / "decisions.csv").exists()
+
+
+def test_parts_of_other_known_labels_are_written_again(coupled: InProcessProject) -> None:
+    assert coupled.run("predict", "new", "--out", "parts").code == 0
+    done = coupled.run("predict", "new", "--out", "parts", "--known", "Edema=1")
+    assert done.code == 0 and not [line for line in done.out if line.endswith("is there already")]
+    assert set(pd.read_csv(coupled.folder / "parts/predictions.csv")["Edema"]) == {1}
+    done = coupled.run("predict", "new", "--out", "parts", "--known", "Edema=1")
+    assert "parts/part-00000.csv is there already" in done.out
+
+
+def test_known_labels_that_are_not_understood(coupled: InProcessProject) -> None:
+    def line(*texts: str) -> str:
+        done = coupled.run("predict", "new", *(word for text in texts for word in ("--known", text)))
+        assert done.code == 1 and not (coupled.folder / "predictions.csv").exists()
+        return done.err[0].removeprefix("error: ")
+
+    form = "write it as 'LABEL=1' (present) or 'LABEL=0' (absent)"
+    assert line("Edema") == f"--known 'Edema': {form}"
+    assert line("Edema=0.5") == f"--known 'Edema=0.5': {form}"
+    assert line("Edma=1").startswith("--known 'Edma=1': no label is called 'Edma': ")
+    assert line("Edema=1", "Edema = 0") == "--known names 'Edema' twice: give each label once"
+
+
 # --- exported -----------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +206,7 @@ def test_every_engine_of_a_bundle_refines_as_the_models_do(coupled: InProcessPro
         assert np.abs(by_fold[:, fold] - refined).max() < 1e-5
         assert np.abs(unrefined[:, fold] - outputs).max() < 1e-5
 
-    for told in ((),):
+    for told in ((), ("--known", "Edema=1")):
         expected = in_json(coupled, *told)
         for engine in ("torch", "onnx", "openvino"):
             found = in_json(coupled, *told, "--model", "data/bundle", "--engine", engine)

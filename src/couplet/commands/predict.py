@@ -17,6 +17,7 @@ from couplet.inference.load import Ensemble, head_of
 from couplet.inference.load_bundle import load_ensemble
 from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.predicting.inputs import Ids, Input, Inputs, find_inputs, refuse_overwriting
+from couplet.predicting.known import told
 from couplet.predicting.map_files import write_maps
 from couplet.predicting.page import MOST_PICTURES, opened_page
 from couplet.predicting.parts import write_parts
@@ -46,6 +47,7 @@ class Request:
     unsuitable: Literal["refuse", "predict"] = "refuse"
     view: str = ""
     engine: Literal["torch", "onnx", "openvino"] = "torch"
+    known: Sequence[str] = ()
 
     @property
     def in_parts(self) -> bool:
@@ -92,6 +94,8 @@ def predict(request: Request, train: TrainParams) -> int:
     fix_torch(train.threads)
     keep_freed_memory()
     ensemble = load_ensemble(request.model, request.engine, train.threads)
+    if request.known:
+        ensemble = told(ensemble, request.known, request.model)
     say_what_is_read(inputs, ensemble, request)
     options = Options(
         request.ids,

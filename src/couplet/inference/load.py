@@ -127,6 +127,13 @@ class Ensemble:
         return [point.value for point in self.calibration.points[self.calibration.decision.rule]]
 
     @property
+    def known_labels(self) -> dict[str, int]:
+        """What is known of all images, by label."""
+        if self.known is None:
+            return {}
+        return {name: int(y) for name, y in zip(self.labels, self.known, strict=True) if not np.isnan(y)}
+
+    @property
     def views_matter(self) -> bool:
         """Whether sets keep their promise within views: an image of an unknown one gets whole sets."""
         return self.conformal is not None and list(self.conformal.categories) != [ALL_IMAGES]
@@ -314,5 +321,6 @@ def head_of(ensemble: Ensemble, by: str) -> dict[str, Any]:
         "alpha": None if calibration is None else calibration.decision.alpha,
         "decisions": {"0": "absent", "1": "present", "2": "both", "3": "neither"},
         "by": by,
+        "known": ensemble.known_labels,
         "intended_use": INTENDED_USE,
     }

@@ -22,6 +22,7 @@ from couplet.predicting.writers import CsvWriter, decisions_path
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import read_json, replacing, write_json
+from couplet.results.bundle import digest
 
 PART = 4096
 
@@ -79,6 +80,7 @@ def _key(inputs: Sequence[Input], ensemble: Ensemble, options: Options) -> str:
     """What a part follows from: its files by name, size and time of change, the model, and how rows are made."""
     content = [[file.name, str(file.path.absolute()), file.number, *_stat(file.path)] for file in inputs]
     settings = [ensemble.digest, ensemble.batch_size, options.ids, options.unsuitable, options.view]
+    settings.append(ensemble.known_labels)
     return hashlib.sha256(json.dumps([content, settings]).encode()).hexdigest()
 
 
@@ -103,7 +105,7 @@ def _write(path: Path, key: str, rows: Iterator[Row], ensemble: Ensemble) -> dic
             writer.write(row)
     written = [part for part in _files(path)[:2] if part.exists()]
     write_json(
-        path.with_suffix(".json"), {"key": key, "rows": counted, "sha256": [_sha256(p) for p in written]}
+        path.with_suffix(".json"), {"key": key, "rows": counted, "sha256": [digest(p) for p in written]}
     )
     return counted
 
@@ -114,12 +116,7 @@ def _finished(path: Path, key: str) -> dict[str, int] | None:
         return None
     try:
         record = read_json(path.with_suffix(".json"))
-        found = [_sha256(part) for part in _files(path)[:2] if part.exists()]
+        found = [digest(part) for part in _files(path)[:2] if part.exists()]
         return dict(record["rows"]) if (record["key"], record["sha256"]) == (key, found) else None
     except (UserError, OSError, KeyError, TypeError, ValueError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
