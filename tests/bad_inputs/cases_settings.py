@@ -205,6 +205,14 @@ CASES = [
         setting("loss.smoothing", 0.1, **{"loss.name": "pairwise", "loss.args": {}}),
         "params.yaml: loss.smoothing = 0.1 has no meaning for loss.name = pairwise: set it to 0",
     ),
+    Case(
+        "the inverse of a loss that has none",
+        setting("calibration.method", "inverse", **{"loss.name": "pairwise", "loss.args": {}}),
+        run="ensemble-predict",
+        base="trained",
+        refused="params.yaml: calibration.method = inverse has no meaning for loss.name = pairwise, whose outputs are ranks "
+        "and no probabilities: set it to beta or none",
+    ),
     check(
         "another loss's setting",
         setting("loss.args", {"gamma_neg": 4.0}, **{"loss.name": "bce"}),

@@ -161,6 +161,45 @@ def test_a_loss_without_an_inverse_of_its_own_counts_as_proper(
     assert prior_of(posterior, 0.1).rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
 
 
+# What a logit means is asked of every loss. Of these there is no inverse of their own, and why:
+PROPER = {
+    "bce_forward": "an output is the probability of the clean label, as it is; the table's label is what calibrators learn",
+    "bce_large_loss": "which cells lose their label follows from the whole batch, so no cell has an expected loss",
+    "pairwise": "it fixes no level: outputs are ranks, and the identity is where calibrators begin for want of better",
+}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_what_a_trained_network_means_is_where_calibration_begins(name: str, smoothing: float) -> None:
+    import torch
+
+    from couplet.training.loss import build_loss
+
+    of_loss: dict[str, list[dict[str, Any]]] = {
+        "asl": [{}, {"gamma_pos": 1.0, "gamma_neg": 2.0, "clip": 0.0}],
+        "bce": [{"pos_weight": True}, {"pos_weight": False}],
+        "bce_forward": [{}, {"missing_rate": 0.3, "flip_rate": 0.05}],
+        "bce_large_loss": [{}, {"rule": "flip", "rate": 0.1}],
+        "focal": [{}, {"gamma_pos": 0.5, "gamma_neg": 3.0, "mix": 0.2, "pos_weight": True}],
+        "pairwise": [{}],
+    }
+    truth = np.repeat([1.0, 0.0], [20, 80])[:, None]  # a positive weighs 4
+    z = np.linspace(-2.5, 8, 400)  # of ASL above clip + 0.01, below which log odds are a straight line
+    smoothing = smoothing if getattr(LOSSES.settings(name), "PER_CELL", True) else 0.0
+    assert of_loss.keys() == set(LOSSES.names())
+    for args in of_loss[name]:
+        section = LossParams(name=name, args=args, smoothing=smoothing)
+        means = build_loss(section, truth).probability(torch.tensor(z[:, None])).numpy()[:, 0]
+        posterior = posterior_of(section)
+        np.testing.assert_allclose(means, posterior(expit(z), 0.2), rtol=1e-5, atol=1e-9)
+        if name in PROPER and not smoothing:
+            np.testing.assert_array_equal(posterior(expit(z), 0.2), expit(z))
+            assert prior_of(posterior, 0.2).rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
+    own = {loss for loss in LOSSES.names() if hasattr(LOSSES.module(loss), "posterior")}
+    assert own == set(LOSSES.names()) - PROPER.keys()
+
+
 # --- the same of logits, while training ---------------------------------------------------------------------------
 
 LINKED = [(0, 4, 0.05), (1, 4, 0.05), (0, 2, 0), (2, 2, 0.1), (0, 0, 0), (0.5, 1, 0.2), (4, 4, 0.05)]

@@ -26,7 +26,8 @@ def posterior_of(loss: LossParams) -> LossPosterior:
     """The inverse of the section `loss` of params.yaml, its label smoothing undone.
 
     A loss brings its own: `posterior(p, settings, prevalence)` beside its settings class. One without it counts as
-    proper (its minimiser is the posterior), as binary cross-entropy is.
+    proper (its minimiser is the posterior), as binary cross-entropy is. So do those that correct wrong labels: of
+    bce_forward it is the posterior of the clean label. A loss of ranks has none, and begins at the identity as well.
 
     Returns:
         A function of outputs in [0, 1] and a prevalence, rising in the outputs, with values in [0, 1].
