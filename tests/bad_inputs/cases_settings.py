@@ -392,7 +392,7 @@ CASES = [
     Case(
         "an unknown setting of the adapter",
         setting("data.source_args", source_args),
-        refused="unknown key data.source_args.tabel for data.source: csv: did you mean 'table'? (allowed: table, image_folder, label_columns, image_column, patient_column, study_column, view_column, sex_column, age_column, part_column)",
+        refused="unknown key data.source_args.tabel for data.source: csv: did you mean 'table'? (allowed: table, image_folder, label_columns, image_column, patient_column, study_column, view_column, sex_column, age_column, part_column, group_columns)",
     ),
     Case(
         "an adapter's setting of the wrong kind",
