@@ -261,9 +261,7 @@ CASES = [
         both(*(changed(path, add_root) for path in (TRAIN, VAL))),
         base="coco",
         happens="said; not a label",
-        said=(
-            "instances_train2017.json: category 'chest' (id 0) is above all others and without annotations: it is no label",
-        ),
+        said=("category 'chest' (id 0) is above all others and without annotations: it is no label",),
         finds={("entry", "data/prepared/labels.json", "labels"): ["cat", "dog"]},
     ),
     coco(

@@ -198,7 +198,7 @@ CASES = [
     train(
         "attention heads that do not divide the backbone's features",
         setting("model.head_args", {"heads": 3}, **{"model.head": "ctran"}),
-        "model.head_args.heads = 3 does not divide the 128 features of model.backbone: change one",
+        "model.head_args.heads = 3 does not divide the 16 features of model.backbone: change one",
     ),
     check(
         "smoothed labels for a loss that has no use for them",
@@ -370,7 +370,7 @@ CASES = [
     check(
         "a data set that does not exist",
         setting("data.source", "nhi"),
-        "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'vindr_cxr', 'rsna_pneumonia', 'csv', 'coco' or 'combined'",
+        "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'vindr_cxr', 'rsna_pneumonia', 'padchest', 'brax', 'openi', 'ranzcr_clip', 'csv', 'coco' or 'combined'",
     ),
     check(
         "params.yaml names a preset that does not exist",

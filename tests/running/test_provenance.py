@@ -53,8 +53,16 @@ def test_provenance_has_the_stages_params_its_data_and_one_digest_of_its_code(pr
         "seed": 42,
         "image.size": 380,
         "refiner.enabled": True,
+        "refiner.fit": "joint",
         "refiner.alpha": 0.3,
         "refiner.lambda": 0.001,
+        "refiner.message": "sigmoid",
+        "refiner.teach": 0.0,
+        "refiner.lr_factor": 1.0,
+        "refiner.sparsity": "l1",
+        "refiner.steps": 1,
+        "refiner.conditional": "none",
+        "refiner.strictness": 2.0,
     }
     assert found().data == DATA
     content = b"src/loop.py\0x = 1\n\0src/models/net.py\0y = 1\n\0"

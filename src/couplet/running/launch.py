@@ -145,7 +145,9 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None, name: str | No
             raise SystemExit(2) from None
         context = getattr(error, "ctx", None)
         help_ = f"{context.command_path} --help" if context else "--help"
-        complain(f"{error.format_message().rstrip('.')}: `{help_}` says what it takes")
+        # Some versions of Typer put their validator's own words in front.
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        complain(f"{message}: `{help_}` says what it takes")
         raise SystemExit(2) from None
     raise SystemExit(code)
 
