@@ -40,7 +40,7 @@ def test_the_page_needs_nothing_else_and_says_what_it_shows(written: InProcessPr
     assert "Calibrated probabilities of 3 labels by 2 models." in said
     assert "(rule: youden)" in said
     assert "at least 90% of patients with a finding" in said
-    assert "Not a medical device" in said
+    assert "NOT A MEDICAL DEVICE" in said
     assert "Not predicted: 1" in said
     assert "00.png 40 × 40 · AP" in said
 

@@ -50,7 +50,7 @@ def test_every_estimate_has_an_interval_or_a_reason_and_its_sources(
     page = (folder / "plots/report.html").read_text()
     files = {
         hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(): path.relative_to(folder).as_posix()
-        for path in (folder / "data/predictions").rglob("*")
+        for path in (*(folder / "data/predictions").rglob("*"), *(folder / "data/models").rglob("config.json"))
         if path.is_file()
     }
     found = cells(page)
@@ -63,7 +63,7 @@ def test_every_estimate_has_an_interval_or_a_reason_and_its_sources(
         assert re.fullmatch(f"({interval}|{reason}?){flags}", text), text
         assert md5s, f"{text} ({title}) names no file"
         for md5 in md5s:
-            assert md5 in files, f"{text} ({title}): {md5} is no file of predictions"
+            assert md5 in files, f"{text} ({title}): {md5} is no file of predictions and no model's record"
             assert files[md5] in title or "from " in title
 
 
