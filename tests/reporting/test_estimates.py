@@ -50,7 +50,10 @@ def test_every_estimate_has_an_interval_or_a_reason_and_its_sources(
     page = (folder / "plots/report.html").read_text()
     files = {
         hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(): path.relative_to(folder).as_posix()
-        for path in (*(folder / "data/predictions").rglob("*"), *(folder / "data/models").rglob("config.json"))
+        for path in (
+            *(folder / "data/predictions").rglob("*"),
+            *(folder / "data/models").rglob("config.json"),
+        )
         if path.is_file()
     }
     found = cells(page)
