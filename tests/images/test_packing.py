@@ -391,7 +391,7 @@ raw, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 lines = [line.split() for line in (raw / "list.txt").read_text().splitlines()]
 images = [RawImage(name, int(size), md5) for name, size, md5 in lines]
 if __name__ == "__main__":
-    for done, _ in enumerate(Packing(raw, images * 100, scratch, 16, 1, 50).run()):
+    for done, _ in enumerate(Packing(raw, images * 1000, scratch, 16, 1, 50).run()):
         if done == 120:
             print("120 done", flush=True)
 """
