@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from couplet.images.store import ImageStore, shard_name
@@ -16,6 +17,7 @@ from couplet.project.files import write_csv, write_json
 from couplet.settings.params import Params, parse_params
 from couplet.training.loop import Trainer
 from couplet.training.state import FoldData
+from couplet.training.step import Batch
 
 LABELS = ["Edema", "Nodule", "Effusion"]
 N_TRAIN, N_VAL, SIZE = 26, 12, 32  # of `made_up_fold`
@@ -83,3 +85,34 @@ def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
         return loss(logits, targets) * float("nan")
 
     run.step.loss = broken  # type: ignore[assignment]
+
+
+def killed_and_resumed(
+    data: FoldData, tmp_path: Path, params: Params, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> Trainer:
+    """Train straight, and killed before batch `killed_at` and resumed: the same history and bytes. The straight one."""
+    straight = trainer(data, params)
+    straight.run(tmp_path / "straight")
+
+    killed = trainer(data, params)
+    batch, calls = killed.batch, 0
+
+    def dies(*arguments: Any) -> Batch:
+        nonlocal calls
+        calls += 1
+        if calls > killed_at:
+            raise KeyboardInterrupt
+        return batch(*arguments)
+
+    monkeypatch.setattr(killed, "batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(tmp_path / "killed")
+    resumed = trainer(data, params)
+    torch.rand(5)  # where the global generator stands must not matter
+    resumed.run(tmp_path / "killed")
+
+    assert resumed.progress.history == straight.progress.history
+    ours, theirs = final(resumed), final(straight)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    return straight

@@ -17,8 +17,15 @@ from couplet.results.model_record import trained_params, write_model_record
 from couplet.training import optimizer as optimizers
 from couplet.training.loop import Trainer
 from couplet.training.state import FoldData
-from couplet.training.step import Batch
-from tests.support.folds import LABELS, final, made_up_fold, settings, trainer, with_bad_batches
+from tests.support.folds import (
+    LABELS,
+    final,
+    killed_and_resumed,
+    made_up_fold,
+    settings,
+    trainer,
+    with_bad_batches,
+)
 from tests.support.records import model_record
 
 JOINT: dict[str, Any] = {
@@ -175,27 +182,7 @@ def test_a_resumed_run_equals_a_straight_one(
     data: FoldData, tmp_path: Path, changes: dict[str, Any], killed_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = settings(train__checkpoint_minutes=1e-9, **changes)
-    straight = trainer(data, params)
-    straight.run(tmp_path / "straight")
-    killed, calls = trainer(data, params), 0
-    batch = killed.batch
-
-    def dies(*arguments: Any) -> Batch:
-        nonlocal calls
-        calls += 1
-        if calls > killed_at:
-            raise KeyboardInterrupt
-        return batch(*arguments)
-
-    monkeypatch.setattr(killed, "batch", dies)
-    with pytest.raises(KeyboardInterrupt):
-        killed.run(tmp_path / "killed")
-    resumed = trainer(data, params)
-    torch.rand(5)
-    resumed.run(tmp_path / "killed")
-    assert resumed.progress.history == straight.progress.history
-    ours, theirs = final(resumed), final(straight)
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    killed_and_resumed(data, tmp_path, params, killed_at, monkeypatch)
 
 
 @pytest.mark.parametrize("changes", SETTINGS)

@@ -25,6 +25,7 @@ from tests.support.folds import (
     N_TRAIN,
     SIZE,
     final,
+    killed_and_resumed,
     made_up_fold,
     settings,
     trainer,
@@ -207,37 +208,6 @@ def test_rivals_have_their_size_and_their_recipes_train_a_thin_network_to_the_sa
     content["schedule"].update(epochs=2, warmup_epochs=1, milestones=[1] * bool(recipe.schedule.milestones))
     run = killed_and_resumed(data, tmp_path, parse_params(content, preset), 4, monkeypatch)
     assert run.progress.skipped == 0 and all(bool(value.isfinite().all()) for value in final(run).values())
-
-
-def killed_and_resumed(
-    data: FoldData, tmp_path: Path, params: Params, killed_at: int, monkeypatch: pytest.MonkeyPatch
-) -> Trainer:
-    """Train straight, and killed before batch `killed_at` and resumed: the same history and bytes. The straight one."""
-    straight = trainer(data, params)
-    straight.run(tmp_path / "straight")
-
-    killed = trainer(data, params)
-    batch, calls = killed.batch, 0
-
-    def dies(*arguments: Any) -> Batch:
-        nonlocal calls
-        calls += 1
-        if calls > killed_at:
-            raise KeyboardInterrupt
-        return batch(*arguments)
-
-    monkeypatch.setattr(killed, "batch", dies)
-    with pytest.raises(KeyboardInterrupt):
-        killed.run(tmp_path / "killed")
-    resumed = trainer(data, params)
-    torch.rand(5)  # where the global generator stands must not matter
-    resumed.run(tmp_path / "killed")
-
-    assert resumed.progress.history == straight.progress.history
-    ours, theirs = final(resumed), final(straight)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    return straight
 
 
 def test_the_second_papers_steps_fall_at_the_start_of_their_epochs_in_both_groups(
