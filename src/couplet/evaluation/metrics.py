@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from couplet.evaluation.ordering import ascending, order_codes
+
 THRESHOLD = 0.5
 TOP_K = 3
 
@@ -208,26 +210,14 @@ def checked(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.nda
 def _running_counts(truth: np.ndarray, score: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Positives and negatives of each label at or below each of its distinct scores, rising, from 0."""
     # The order of the score and the truth in one integer: one sort of plain numbers does for both.
-    for truth_N, code_N in zip(truth.T, _order_codes(score.T), strict=True):
+    for truth_N, code_N in zip(truth.T, order_codes(score.T), strict=True):
         key = 2 * code_N + (truth_N == 1)
         if (unknown := np.isnan(truth_N)).any():
             key = key[~unknown]
-        key.sort()
+        key = ascending(key)
         last = np.flatnonzero(np.append(key[1:] >> 1 != key[:-1] >> 1, np.ones(min(len(key), 1), bool)))
         positives = np.cumsum(key & 1)[last]
         yield np.append(0, positives), np.append(0, last + 1 - positives)
-
-
-def _order_codes(score: np.ndarray) -> np.ndarray:
-    """int64 below 2^62 in size that are ordered, and equal, exactly as the scores are."""
-    # The bits of a positive float, read as an integer, have its order. Counting from the smallest makes room.
-    size = np.abs(np.ascontiguousarray(score, dtype=np.float64)).view(np.int64)
-    if (score >= 0).all() and size.max(initial=0) < 2**62:
-        return size
-    size = np.where(size > 0, size - size[size > 0].min() + 1, 0)
-    if size.max() < 2**62:
-        return np.where(score < 0, -size, size)
-    return np.unique(score, return_inverse=True)[1].reshape(score.shape)  # spans over 300 decimal powers
 
 
 def _most_probable(prob: np.ndarray, k: int) -> np.ndarray:
