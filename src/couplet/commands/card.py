@@ -10,7 +10,7 @@ import numpy as np
 
 from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.groups import MIN_CLASS_PATIENTS, MIN_PATIENTS, UNKNOWN
-from couplet.evaluation.leave_one_out import codes
+from couplet.evaluation.ordering import codes
 from couplet.inference.fold_files import TIMM
 from couplet.reporting.estimates import RunScores
 from couplet.reporting.judge_groups import attributes

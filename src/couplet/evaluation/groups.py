@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from couplet.evaluation.hits import checked_codes
+from couplet.evaluation.ordering import n_different
 
 MIN_PATIENTS = 50  # of a group that is shown
 MIN_CLASS_PATIENTS = 10  # with a positive, and with a negative, of a label that is scored in it
@@ -91,7 +92,7 @@ def groups_of(attributes: Mapping[str, np.ndarray], truth: np.ndarray, patients:
     for attribute, values in attributes.items():
         for value in _in_order(set(values)):
             rows = np.asarray(values == value)
-            n_patients = len(np.unique(patients[rows]))
+            n_patients = n_different(patients[rows])
             positive, negative = (_patients_with(truth[rows] == y, patients[rows]) for y in (1, 0))
             shown = n_patients >= MIN_PATIENTS
             scored = shown & (np.minimum(positive, negative) >= MIN_CLASS_PATIENTS)
@@ -146,7 +147,7 @@ def contrast(
 
 def _patients_with(cells: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """(L,) patients with at least one true cell."""
-    return np.array([len(np.unique(patients[column])) for column in cells.T], dtype=np.int64)
+    return np.array([n_different(patients[column]) for column in cells.T], dtype=np.int64)
 
 
 def _in_order(values: set[str]) -> list[str]:

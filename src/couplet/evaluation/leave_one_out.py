@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from couplet.evaluation.metrics import checked
+from couplet.evaluation.ordering import codes, n_different, order_codes, order_of
 
 
 @dataclass(frozen=True)
@@ -95,34 +96,41 @@ def leave_one_out_mean(values: np.ndarray, patients: np.ndarray) -> Iterator[Lea
         yield _mean(column, patient)
 
 
-def codes(names: np.ndarray) -> np.ndarray:
-    """(n,) a number from 0 on for each name, in their sorted order.
-
-    >>> codes(np.array(["b", "a", "b"]))
-    array([1, 0, 1])
-    """
-    return np.unique(names, return_inverse=True)[1]
-
-
 # --- one label ------------------------------------------------------------------------------------------------
 
 
 def _auc(truth: np.ndarray, score: np.ndarray, patient: np.ndarray, stratum: np.ndarray) -> LeaveOneOut:
     n_patients = count_of(patient)
     known = ~np.isnan(truth)
-    rank, positive, group, within = codes(score[known]), truth[known] == 1, patient[known], stratum[known]
-    won, there = _pairs(rank, positive, within)
-    won_self, there_self = _pairs(rank, positive, within * n_patients + group)
+    # The order of the score and the truth in one integer, as in `couplet.evaluation.metrics`.
+    key = 2 * order_codes(score[known]) + (truth[known] == 1)
+    order = order_of(key)
+    within = stratum[known]
+    if within.any():
+        order = order[order_of(within[order])]  # stratum by stratum, each by rising score
+    key, group, within = key[order], patient[known][order], within[order]
+    positive = (key & 1).astype(bool)
+    won, there = _pairs(key, within)
+
+    # Pairs within a patient, who has both classes then, are taken away with the positive and with the negative.
+    images, positives = (
+        np.bincount(group, minlength=n_patients),
+        np.bincount(group[positive], minlength=n_patients),
+    )
+    own = np.flatnonzero(((positives > 0) & (positives < images))[group])
+    own = own[order_of(group[own])]
+    won_self, there_self = _pairs(key[own], within[own] * n_patients + group[own])
+    group_self, positive_self = group[own], positive[own]
 
     def without(of_image: np.ndarray, of_image_self: np.ndarray) -> np.ndarray:
         """(G,) sum over all pairs, less those of the patient's images, plus those taken away twice."""
-        taken = np.bincount(group, of_image - np.where(positive, of_image_self, 0), n_patients)
-        return of_image[positive].sum() - taken
+        twice = np.bincount(group_self, of_image_self * positive_self, n_patients)
+        return np.asarray(of_image @ positive - (np.bincount(group, of_image, n_patients) - twice))
 
-    pairs, n_pairs = without(there, there_self), int(there[positive].sum())
+    pairs, n_pairs = without(there, there_self), int(there @ positive)
     left = np.where(pairs > 0, without(won, won_self) / np.maximum(2 * pairs, 1), np.nan)
     counted = there > 0 if n_pairs else np.ones(len(there), bool)
-    n_positive, n_negative = (len(np.unique(group[counted & kind])) for kind in (positive, ~positive))
+    n_positive, n_negative = (n_different(group[counted & kind]) for kind in (positive, ~positive))
     reason = ""
     if not n_pairs:
         reason = f"no {'positive' if not positive.any() else 'negative'} image"
@@ -131,9 +139,9 @@ def _auc(truth: np.ndarray, score: np.ndarray, patient: np.ndarray, stratum: np.
     elif min(n_positive, n_negative) < 2 or np.isnan(left).any():
         reason = f"one patient has all {'positives' if n_positive <= n_negative else 'negatives'}"
     return LeaveOneOut(
-        value=float(won[positive].sum() / (2 * n_pairs)) if n_pairs else np.nan,
+        value=float(won @ positive / (2 * n_pairs)) if n_pairs else np.nan,
         without=left,
-        known=np.bincount(group, minlength=n_patients) > 0,
+        known=images > 0,
         n_images=len(group),
         n_positive=n_positive,
         df=min(n_positive, n_negative) - 1,
@@ -141,18 +149,31 @@ def _auc(truth: np.ndarray, score: np.ndarray, patient: np.ndarray, stratum: np.
     )
 
 
-def _pairs(rank: np.ndarray, positive: np.ndarray, stratum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each image its pairs with the other class in its stratum: twice those ranked rightly, and how many."""
-    width = count_of(rank)
-    key, start = stratum * width + rank, stratum * width
-    won, there = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
-    for mine in (positive, ~positive):
-        other = np.sort(key[~mine])
-        first, last = (np.searchsorted(other, start[mine] + end) for end in (0, width))
-        below, upto = (np.searchsorted(other, key[mine], side) for side in ("left", "right"))
-        won[mine], there[mine] = below + upto - 2 * first, last - first
-    won[~positive] = 2 * there[~positive] - won[~positive]  # of a negative, the positives above it
-    return won, there
+def _pairs(key: np.ndarray, stratum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each image its pairs with the other class in its stratum: twice those ranked rightly, and how many.
+
+    Args:
+        key: (n,) twice a number in the order of the scores, plus 1 for a positive; rising within each stratum.
+        stratum: (n,) equal ones side by side.
+    """
+    if not len(key):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    other = stratum[1:] != stratum[:-1]
+    higher = other | (key[1:] >> 1 != key[:-1] >> 1)
+    # Where strata begin, and in them ties.
+    starts = [np.flatnonzero(np.append(True, begins)) for begins in (other, higher)]
+    sizes = [np.diff(start, append=len(key)) for start in starts]
+    positive = (key & 1).astype(bool)
+    won, there = [], []
+    for other_class in (~positive, positive):
+        before = np.append(0, np.cumsum(other_class))  # among the first 0, 1, 2 ... images
+        (first, last), (below, upto) = (
+            (before[start], before[start + size]) for start, size in zip(starts, sizes, strict=True)
+        )
+        there.append(np.repeat(last - first, sizes[0]))
+        won.append(np.repeat(below + upto, sizes[1]) - np.repeat(2 * first, sizes[0]))
+    # Of a negative those positives are ranked rightly that it does not beat.
+    return np.where(positive, won[0], 2 * there[1] - won[1]), np.where(positive, *there)
 
 
 def _mean(values: np.ndarray, patient: np.ndarray) -> LeaveOneOut:

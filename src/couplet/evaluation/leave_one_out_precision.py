@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from couplet.evaluation.leave_one_out import LeaveOneOut, by_image, codes, count_of
+from couplet.evaluation.leave_one_out import LeaveOneOut, by_image, count_of
 from couplet.evaluation.metrics import checked
+from couplet.evaluation.ordering import codes, n_different, order_codes, order_of
 
 
 def leave_one_out_average_precision(
@@ -26,17 +27,15 @@ def leave_one_out_average_precision(
 def _average_precision(truth: np.ndarray, score: np.ndarray, patient: np.ndarray) -> LeaveOneOut:
     n_patients = count_of(patient)
     known = ~np.isnan(truth)
-    rank, positive, group = (
-        codes(-score[known]),
-        truth[known] == 1,
-        patient[known],
-    )  # rank 0 is the highest score
-    order = np.argsort(group * count_of(rank) + rank, kind="stable")  # patient by patient, each from its top
+    rank, positive, group = _ranks_from_the_top(score[known]), truth[known] == 1, patient[known]
+    order = order_of(group * count_of(rank) + rank)  # patient by patient, each from its top
     rank, positive, group = rank[order], positive[order], group[order]
-    everyone, tops = np.sort(rank), np.sort(rank[positive])
+    # Positives, and images, of a rank below 0, 1, 2 ...
+    tops_above, all_above = (_counted_up(ranks, count_of(rank)) for ranks in (rank[positive], rank))
+    tops = np.sort(rank[positive])
     n_tops = len(tops)
     # Of each positive, from the top: positives and images at or above its score. Its precision is their ratio.
-    hits, found = np.searchsorted(tops, tops, "right"), np.searchsorted(everyone, tops, "right")
+    hits, found = tops_above[tops + 1], all_above[tops + 1]
 
     # Without c images at or above it, a of them positive, the precision of a positive is (hits - a) / (found - c).
     # From one image of a patient to its next one c and a stay the same: running sums for each c give the part's sum.
@@ -45,13 +44,11 @@ def _average_precision(truth: np.ndarray, score: np.ndarray, patient: np.ndarray
         np.searchsorted(own, key, "right") - np.searchsorted(own, start, "left")
         for own in (key, key[positive])
     )
-    begin = np.searchsorted(tops, rank, "left")
+    begin = tops_above[rank]
     last = np.append(group[1:] != group[:-1], True)[: len(group)]
     end = np.where(last, n_tops, np.append(begin[1:], n_tops)[: len(begin)])
-    own_found = np.searchsorted(everyone, rank, "right") - c
-    own = (
-        _ratio(np.searchsorted(tops, rank, "right") - a, own_found) * positive
-    )  # the patient's own positives
+    # The patient's own positives.
+    own = _ratio(tops_above[rank + 1] - a, all_above[rank + 1] - c) * positive
     first = np.append(True, last[:-1])[: len(group)]
     above = (
         _running(_ratio(hits, found))[begin] * first
@@ -66,7 +63,7 @@ def _average_precision(truth: np.ndarray, score: np.ndarray, patient: np.ndarray
     left = n_tops - np.bincount(group, positive, n_patients)
     present = np.bincount(group, minlength=n_patients) > 0
     value = float(_ratio(hits, found).sum() / n_tops) if n_tops else np.nan
-    n_positive = len(np.unique(group[positive]))
+    n_positive = n_different(group[positive])
     reason = {0: "no positive image", 1: "one patient has all positives"}.get(n_positive, "")
     return LeaveOneOut(
         value=value,
@@ -77,6 +74,21 @@ def _average_precision(truth: np.ndarray, score: np.ndarray, patient: np.ndarray
         df=n_positive - 1,
         reason=reason,
     )
+
+
+def _ranks_from_the_top(score: np.ndarray) -> np.ndarray:
+    """(n,) 0 for the highest score, equal ones for equal scores, without gaps."""
+    score = order_codes(score)
+    order = order_of(score)
+    rising = np.cumsum(np.append(0, np.diff(score[order]) != 0))[: len(score)]
+    rank = np.empty(len(score), np.int64)
+    rank[order] = rising[-1:] - rising
+    return rank
+
+
+def _counted_up(ranks: np.ndarray, n: int) -> np.ndarray:
+    """(n + 1,) how many of the ranks are below 0, 1 ... n."""
+    return np.append(0, np.cumsum(np.bincount(ranks, minlength=n)))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from couplet.evaluation.estimate import LEVEL, Estimate, around, few
-from couplet.evaluation.leave_one_out import codes
+from couplet.evaluation.ordering import codes, n_different, order_of
 
 ONE_PATIENT = "one patient"
 NOTHING = "nothing is known"
@@ -157,7 +157,7 @@ def _counted(
     known = ~np.isnan(values)
     group = codes(patients[known])
     n_patients = int(group.max()) + 1 if len(group) else 0
-    n_positive = None if positive is None else len(np.unique(group[np.asarray(positive)[known] == 1]))
+    n_positive = None if positive is None else n_different(group[np.asarray(positive)[known] == 1])
     about = {"level": level, "n_images": int(known.sum()), "n_patients": n_patients}
     return values[known], group, about | {"n_positive_patients": n_positive, "flags": few(n_positive)}
 
@@ -171,7 +171,7 @@ def _without_interval(kept: np.ndarray, group: np.ndarray, about: dict[str, Any]
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Sums of (n,) or (n, P) values over the images of each patient."""
-    order = np.argsort(group, kind="stable")
+    order = order_of(group)
     return np.add.reduceat(values[order], np.flatnonzero(np.diff(group[order], prepend=-1)), axis=0)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from couplet.evaluation.estimate import LEVEL, Estimate
 from couplet.evaluation.jackknife import METHOD, on_logit_scale
-from couplet.evaluation.leave_one_out import by_image, codes, influence
+from couplet.evaluation.leave_one_out import by_image, influence
 from couplet.evaluation.metrics import THRESHOLD, checked, predicted_cells
+from couplet.evaluation.ordering import codes, n_different
 
 
 class _Ratio(NamedTuple):
@@ -80,7 +81,7 @@ def threshold_estimates(
         "level": level,
         "method": METHOD,
         "n_images": int(known.any(axis=1).sum()),
-        "n_patients": len(np.unique(group[known.any(axis=1)])),
+        "n_patients": n_different(group[known.any(axis=1)]),
     }
 
     def by_patient(cells: np.ndarray) -> np.ndarray:

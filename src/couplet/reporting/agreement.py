@@ -9,8 +9,9 @@ import numpy as np
 
 from couplet.evaluation.estimate import LEVEL, Estimate, source_of
 from couplet.evaluation.jackknife import METHOD, on_logit_scale
-from couplet.evaluation.leave_one_out import codes, influence
+from couplet.evaluation.leave_one_out import influence
 from couplet.evaluation.metrics import THRESHOLD
+from couplet.evaluation.ordering import codes
 from couplet.evaluation.proportions import proportion
 from couplet.results.run import Run
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.groups import UNKNOWN, age_bands, named
-from couplet.evaluation.leave_one_out import codes
+from couplet.evaluation.ordering import codes
 from couplet.evaluation.shortcuts import ATTENTION
 from couplet.reporting import style
 from couplet.reporting.figures_forest import Column, Series, ends, forest

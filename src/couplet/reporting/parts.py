@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from couplet.evaluation.estimate import Estimate, Source, few, in_order, source_of
-from couplet.evaluation.leave_one_out import codes
+from couplet.evaluation.ordering import codes, n_different
 from couplet.reporting.selection import ROW_LABELS, grid_labels
 from couplet.results.run import Run
 
@@ -64,7 +64,7 @@ def positive_patients(truth: np.ndarray, patients: np.ndarray) -> list[int]:
     >>> positive_patients(np.array([[1, 0], [1, np.nan], [0, 1]]), np.array([7, 7, 8]))
     [1, 1]
     """
-    return [len(np.unique(patients[column == 1])) for column in truth.T]
+    return [n_different(patients[column == 1]) for column in truth.T]
 
 
 def of_label(estimate: Estimate, n_positive: int) -> Estimate:

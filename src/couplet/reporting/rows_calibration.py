@@ -22,6 +22,7 @@ from couplet.evaluation.calibration.error import (
 from couplet.evaluation.calibration.slopes import CalibrationLine, calibration_lines
 from couplet.evaluation.estimate import Estimate, Source, few
 from couplet.evaluation.multiple_tests import holm
+from couplet.evaluation.ordering import n_different
 from couplet.evaluation.proportions import coefficient, mean, observed_over_expected
 
 ERROR_HAS_NONE = "its bins have theirs"
@@ -126,7 +127,7 @@ def means(truth: np.ndarray, q: np.ndarray, patients: np.ndarray, p_values: np.n
 def _coefficient(
     value: float, variance: float, line: CalibrationLine, truth: np.ndarray, patients: np.ndarray
 ) -> Estimate:
-    n_positive = len(np.unique(patients[truth == 1]))
+    n_positive = n_different(patients[truth == 1])
     counts: dict[str, Any] = {
         "n_images": line.n_images,
         "n_positive_patients": n_positive,
@@ -146,7 +147,7 @@ def error_estimate(error: CalibrationError, truth: np.ndarray, patients: np.ndar
     """sign(CE2) sqrt|CE2| of one label (n,), which has no interval."""
     value, bins_left_out = error.signed_root, error.bins_left_out
     known = ~np.isnan(truth)
-    n_positive = len(np.unique(patients[truth == 1]))
+    n_positive = n_different(patients[truth == 1])
     reason = ERROR_HAS_NONE if known.any() else "nothing is known"
     if bins_left_out:
         reason += f" ({bins_left_out} of one patient left out)"
@@ -155,7 +156,7 @@ def error_estimate(error: CalibrationError, truth: np.ndarray, patients: np.ndar
         reason=reason,
         method="bins of equal mass, chance’s part taken off by patient",
         n_images=int(known.sum()),
-        n_patients=len(np.unique(patients[known])),
+        n_patients=n_different(patients[known]),
         n_positive_patients=n_positive,
         flags=few(n_positive),
     )

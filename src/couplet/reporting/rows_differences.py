@@ -14,6 +14,7 @@ from couplet.evaluation.groups import MIN_CLASS_PATIENTS, MIN_PATIENTS, Group, c
 from couplet.evaluation.hits import calls
 from couplet.evaluation.leave_one_out import LeaveOneOut, leave_one_out_auc, leave_one_out_mean
 from couplet.evaluation.multiple_tests import holm
+from couplet.evaluation.ordering import n_different
 from couplet.reporting.rows_groups import GroupRow, Judged
 
 RATIO = "observed / expected"
@@ -141,7 +142,7 @@ def _difference(difference: float, error: float, inside: LeaveOneOut, outside: L
 
 def _enough(truth: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """(L,) labels with enough patients of each class, the rule for groups."""
-    if len(np.unique(patients)) < MIN_PATIENTS:
+    if n_different(patients) < MIN_PATIENTS:
         return np.zeros(truth.shape[1], bool)
     counts = [min((np.bincount(patients[column == y]) > 0).sum() for y in (0, 1)) for column in truth.T]
     return np.array(counts) >= MIN_CLASS_PATIENTS

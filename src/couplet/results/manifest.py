@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ class Manifest:
         """(N,) text that is the same for images that are stored as the same bytes; empty where the picture is blank."""
         return self.table[PICTURE].to_numpy()
 
-    @property
+    @cached_property
     def patients(self) -> np.ndarray:
         """(N,) patient of each image; an image without one stands for itself."""
         named = self.table["patient_id"].to_numpy(dtype=str)

@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 
 from couplet.evaluation.calibration.beta import off_edges
 from couplet.evaluation.calibration.logistic import fit_logistic, information
+from couplet.evaluation.ordering import n_different
 from couplet.evaluation.proportions import patient_sandwich
 
 ONE_CLASS = "one class only"
@@ -64,7 +65,7 @@ def calibration_lines(
 def _line(y: np.ndarray, z: np.ndarray, patients: np.ndarray, slopes: bool) -> CalibrationLine:
     known = ~np.isnan(y)
     y, z, who = y[known], z[known], patients[known]
-    n_images, n_patients, nan = len(y), len(np.unique(who)), float("nan")
+    n_images, n_patients, nan = len(y), n_different(who), float("nan")
     if not 0 < y.sum() < n_images:
         return CalibrationLine(nan, nan, nan, nan, nan, n_images, n_patients, ONE_CLASS)
     ones = np.ones((1, n_images))
