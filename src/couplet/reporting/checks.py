@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from couplet.evaluation.shortcuts import ATTENTION
+from couplet.reporting.chance import CHANCE, AgainstChance, against_chance
+from couplet.reporting.estimates import RunScores
 from couplet.reporting.fact import Fact
 from couplet.reporting.judge_calibration import Calibration
 from couplet.reporting.judge_groups import Groups, attention
@@ -10,10 +12,11 @@ from couplet.reporting.trust import Trust
 from couplet.results.run import Run
 
 
-def checks(run: Run, trust: Trust) -> list[Fact]:
-    """Leaks, calibration, shortcuts (where there is one), settings and repeats of the training."""
+def checks(run: Run, trust: Trust, scores: RunScores) -> list[Fact]:
+    """Leaks, chance, calibration, shortcuts (where there is one), settings and repeats of the training."""
     return [
         leaks(run),
+        chance(against_chance(scores, run.labels)),
         calibration(run, trust.calibration),
         *shortcuts(trust.groups),
         settings(run),
@@ -29,6 +32,18 @@ def leaks(run: Run) -> Fact:
     value = "found" if record.patients_known else "not known"
     detail = f"{record.summary}: the numbers may be too good"
     return Fact("Leaks", value, detail + ("" if record.by_patient else " (`split.group_by`)"), True)
+
+
+def chance(found: list[AgainstChance]) -> Fact:
+    """How many labels an AUC does not tell from chance, in each part."""
+    first, *rest = found
+    if not any(one.n_named for one in found):
+        parts = " and ".join(one.part for one in found)
+        detail = f"{parts}: every AUC has a 95% interval, and {CHANCE} lies in none"
+        return Fact("Not told from chance", first.share, detail)
+    where = "; ".join([first.part, *(f"{one.share} {one.part}" for one in rest)])
+    detail = f"{where}: {CHANCE} lies in the 95% interval of their AUC, or there is none; named in “Label by label”"
+    return Fact("Not told from chance", first.share, detail, attention=True)
 
 
 def calibration(run: Run, found: Calibration) -> Fact:

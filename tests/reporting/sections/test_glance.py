@@ -11,7 +11,9 @@ import pytest
 
 from couplet.evaluation.calibration.error import log_losses
 from couplet.evaluation.shortcuts import shortcuts as plain_shortcuts
-from couplet.reporting.checks import calibration, checks, leaks, repeats, settings, shortcuts
+from couplet.reporting.chance import AgainstChance
+from couplet.reporting.checks import calibration, chance, checks, leaks, repeats, settings, shortcuts
+from couplet.reporting.estimates import run_scores
 from couplet.reporting.fact import Fact
 from couplet.reporting.gallery import Gallery, draw
 from couplet.reporting.headline import facts
@@ -34,8 +36,8 @@ def gallery(run: Run) -> Gallery:
 
 
 def test_the_checks_come_in_their_order(run: Run, gallery: Gallery) -> None:
-    names = [fact.name for fact in checks(run, gallery.trust)]
-    assert names == ["Leaks", "Calibration", "Settings", "Repeats"]
+    names = [fact.name for fact in checks(run, gallery.trust, run_scores(run))]
+    assert names == ["Leaks", "Not told from chance", "Calibration", "Settings", "Repeats"]
 
 
 def test_the_calibration_line_is_of_the_test_part(run: Run, gallery: Gallery) -> None:
@@ -49,6 +51,23 @@ def test_the_calibration_line_is_of_the_test_part(run: Run, gallery: Gallery) ->
     assert before.source[0].path.endswith("/test.csv")
     assert after.source[0].path.endswith("/calibrated.csv")
     assert fact.detail.startswith("on the test part: slope and intercept tested together, corrected for ")
+
+
+def test_labels_at_chance_are_counted() -> None:
+    none = AgainstChance("out of fold", 14, [], {})
+    some = AgainstChance("on the test part", 14, ["Edema"], {"no positive image": ["Fracture", "Mass"]})
+    assert chance([none, none._replace(part="on the test part")]) == Fact(
+        "Not told from chance",
+        "0 of 14 labels",
+        "out of fold and on the test part: every AUC has a 95% interval, and 0.5 lies in none",
+    )
+    assert chance([none, some]) == Fact(
+        "Not told from chance",
+        "0 of 14 labels",
+        "out of fold; 3 of 14 labels on the test part: 0.5 lies in the 95% interval of their AUC, or there is none; "
+        "named in “Label by label”",
+        attention=True,
+    )
 
 
 def test_a_label_that_fails_needs_attention(run: Run, gallery: Gallery) -> None:
@@ -134,11 +153,11 @@ def test_leaks_are_those_of_the_record(run: Run) -> None:
 
 def test_what_needs_attention_is_counted_and_named(run: Run, gallery: Gallery) -> None:
     """The fixture has two quarantined images, two batches that were not finite, and may have labels that fail."""
-    lines = [*checks(run, gallery.trust), *facts(run)]
+    lines = [*checks(run, gallery.trust, run_scores(run)), *facts(run)]
     names = [fact.name.lower() for fact in lines if fact.attention]
-    assert len(lines) == 10 and {"quarantined images", "non-finite batches"} <= set(names)
+    assert len(lines) == 11 and {"quarantined images", "non-finite batches"} <= set(names)
     text = text_of(render(run, gallery, None)).split("Is anything wrong?")[1]
-    assert text.startswith(f" {len(names)} of 10 checks need attention: {', '.join(names)}. ")
+    assert text.startswith(f" {len(names)} of 11 checks need attention: {', '.join(names)}. ")
     assert (
         "Out of fold judges one fold’s model, the test part the ensemble: their difference means nothing"
         in text

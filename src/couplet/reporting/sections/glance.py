@@ -18,7 +18,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     """Macro-AUC out of fold and of the test part; the checks and the facts; what differs from the preset."""
     scores = drawn.scores
     oof, test = scores.oof.scores["auc_macro"], scores.test.scores["auc_macro"] if scores.test else None
-    found, given = checks(run, drawn.gallery.trust), facts(run)
+    found, given = checks(run, drawn.gallery.trust, scores), facts(run)
     shown = [oof, *([test] if test else []), *(one for fact in found for _, one in fact.estimates)]
     return {
         "oof": oof,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from couplet.evaluation.estimate import Estimate
+from couplet.reporting.chance import against_chance
 from couplet.reporting.estimates import RunScores
 from couplet.reporting.section import Drawn
 from couplet.reporting.selection import ROW_LABELS, grid_labels, selection_note
@@ -28,6 +29,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "most_frequent": [marked[i] for i in shown],
         "selection_note": selection_note(run, shown),
         "axis_start": start,
+        "against_chance": against_chance(drawn.scores, run.labels),
         "several": len(run.folds) > 1,
         "legend": legend(one for row in rows for one in (row.auc, row.within, row.average_precision)),
         "with_no_information": scores_no_risks(run),
