@@ -33,8 +33,11 @@ def points_of(
 
 
 def test_f1_by_hand() -> None:
-    # 2 (0.9) / (1 + 1.8) = 0.6429, 0.7895, 0.7083, 0.6207: the second is highest; half of it lies between .6 and .2.
-    assert points_of([1, 1, 0, 0], [0.9, 0.6, 0.2, 0.1])["f1"] == 0.6
+    q = [0.9, 0.6, 0.2, 0.1]
+    f1 = [2 * sum(q[:k]) / (k + sum(q)) for k in (1, 2, 3, 4)]
+    assert f1 == pytest.approx([0.6429, 0.7895, 0.7083, 0.6207], abs=5e-5)
+    assert points_of([1, 1, 0, 0], q)["f1"] == 0.6  # the second is highest
+    assert 0.2 < max(f1) / 2 < 0.6, "calling what is above half of it gives the same calls (Lipton 2014)"
 
 
 def test_youden_is_the_prevalence_and_cost_the_odds() -> None:
