@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from couplet.reporting.no_information import loss_in_words, no_information_output, states_the_risk
 from couplet.settings.params import LossParams
+from couplet.settings.schema.plugins import LOSSES
 
 
 def loss(name: str = "asl", smoothing: float = 0.0, **args: Any) -> LossParams:
@@ -92,3 +93,13 @@ def test_which_losses_are_least_at_the_risk() -> None:
 def test_the_words_name_every_setting_that_counts() -> None:
     assert loss_in_words(asl(1, 2.5, 0, 0.1)) == "asl, gamma_pos 1, gamma_neg 2.5, clip 0, smoothing 0.1"
     assert loss_in_words(loss("bce", pos_weight=True)) == "bce, pos_weight true"
+    assert loss_in_words(loss("bce_large_loss", rate=0.01)) == "bce_large_loss, rate 0.01, rule drop"
+    assert loss_in_words(loss("focal")) == "focal, gamma_pos 2, gamma_neg 2, mix 0, pos_weight false"
+    rates = loss("bce_forward", missing_rate=[0.4, 0.25, 0], flip_rate=0.1)
+    assert loss_in_words(rates) == "bce_forward, missing_rate [0.4, 0.25, 0], flip_rate 0.1"
+    assert loss_in_words(loss("bce_forward")) == "bce_forward, missing_rate 0, flip_rate 0"
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_of_every_loss_there_are_words(name: str) -> None:
+    assert loss_in_words(LossParams(name=name)).startswith(name)

@@ -5,6 +5,8 @@ Only for a proper loss is it the label's prevalence. Where it is not, outputs ar
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from couplet.settings.params import LossParams
@@ -54,6 +56,14 @@ def loss_in_words(loss: LossParams) -> str:
     >>> loss_in_words(LossParams(name="asl"))
     'asl, gamma_pos 0, gamma_neg 4, clip 0.05'
     """
-    settings = [f"{key} {value:g}" for key, value in loss.args.items() if not isinstance(value, bool)]
-    settings += [f"{key} {str(value).lower()}" for key, value in loss.args.items() if isinstance(value, bool)]
+    settings = [f"{key} {_in_words(value)}" for key, value in loss.args.items()]
     return ", ".join([loss.name, *settings, *([f"smoothing {loss.smoothing:g}"] if loss.smoothing else [])])
+
+
+def _in_words(value: Any) -> str:
+    """A setting of a loss: a switch, a name, a number, or a number per label."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_words, value))}]"
+    return value if isinstance(value, str) else f"{value:g}"
