@@ -84,6 +84,38 @@ def test_every_engine_gives_torchs_numbers_for_any_number_of_images(
         assert np.abs(found - expected).max() < (1e-12 if engine == "torch" else 1e-5)
 
 
+# Their outputs mean different probabilities, which a calibrated message tells the other labels.
+OF_LOSSES: dict[str, dict[str, Any]] = {
+    "asl": {"gamma_neg": 2.0},
+    "bce": {"pos_weight": True},
+    "focal": {},
+    "bce_forward": {"missing_rate": [0.3, 0.1, 0.0], "flip_rate": 0.05},
+}
+
+
+def test_every_setting_of_trained_couplings_is_in_the_graph(tmp_path: Path) -> None:
+    """A fold of each loss, in one graph: all that a refiner has of its loss are tensors and the same steps."""
+    changes = {"message": "calibrated", "steps": 2, "conditional": "gate", "sparsity": "proximal"}
+    of_refiner = {f"refiner.{key}": value for key, value in changes.items()}
+    made = [
+        settings(changes=of_refiner | {"loss.name": name, "loss.args": args})
+        for name, args in OF_LOSSES.items()
+    ]
+    folds = [predictors(params, k + 1)[k] for k, params in enumerate(made)]
+    write_onnx(tmp_path, graph(made[0], folds), 1, made[0].image.store_size, {"labels": LABELS})
+    write_openvino(tmp_path)
+    bundle, given = record_of(tmp_path, made[0], []), images(5, made[0])
+    expected = networks(made[0], folds).by_fold(given)
+    for engine in ("onnx", "openvino"):
+        assert np.abs(load_engine(engine, tmp_path, bundle).by_fold(given) - expected).max() < 1e-5
+    for k, fold in enumerate(folds):
+        assert fold.refiner is not None
+        fold.refiner.loss = None  # as if every message were the sigmoid
+        plain = networks(made[0], [fold]).by_fold(given)[0]
+        same = list(OF_LOSSES)[k] == "bce_forward"  # whose outputs are the clean labels' already
+        assert (np.abs(plain - expected[k]).max() < 1e-6) == same, list(OF_LOSSES)[k]
+
+
 def test_the_file_says_labels_and_free_dimensions_and_names_no_path(made: Callable[[str], Made]) -> None:
     path = made("db_dgcn").folder / "model.onnx"
     model = onnx.load(path)

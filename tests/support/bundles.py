@@ -83,6 +83,8 @@ def images(n: int, params: Params) -> np.ndarray:
 def networks(params: Params, folds: list[Predictor]) -> TorchEngine:
     """What the pipeline gives in float32."""
     exact = ["float32"] * len(folds)
+    for fold in folds:
+        fold.to(memory_format=torch.channels_last)
     return TorchEngine(folds, exact, params.image.size, params.inference.tta, torch.device("cpu"))
 
 

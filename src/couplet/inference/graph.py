@@ -94,6 +94,10 @@ class EnsembleGraph(nn.Module):
         super().__init__()
         self.couplings = None if couplings is None else FittedCouplings(couplings)
         self.predictors = nn.ModuleList(predictors)
+        for predictor in predictors:
+            if predictor.refiner is not None:
+                # ASL works a gradient out when its probability is first asked for: no exporter can follow that.
+                predictor.refiner.message(torch.zeros(1, predictor.refiner.n_labels))
         self.tta = tta
         self.resized = stored != size
         mean, std = (torch.tensor(three)[:, None, None] for three in normalisation(predictors[0].backbone))
