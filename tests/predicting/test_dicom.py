@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from couplet.predicting import parts, rendered
 from tests.support.in_process import InProcessProject
 
 pydicom = pytest.importorskip("pydicom")
@@ -83,6 +84,47 @@ def test_the_header_says_the_view_of_the_sets(project: InProcessProject) -> None
         image["image_id"]: image for image in json.loads((project.folder / "p.json").read_text())["images"]
     }
     assert [cell["decision"] for cell in named["no.dcm"]["labels"].values()] == decided["AP.dcm"]
+
+
+def test_what_is_known_of_the_models_own_pictures_is_said_once_where_there_is_dicom(
+    project: InProcessProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    png = io.BytesIO()
+    Image.fromarray(pixels(1)).save(png, "PNG")
+    folder = folder_of(
+        project, **{f"{i}.dcm": dicom(pixels(i)) for i in range(3)}, **{"a.png": png.getvalue()}
+    )
+
+    def said(*arguments: str) -> list[str]:
+        done = project.run("predict", *arguments)
+        assert done.code == 0, done
+        return [line for line in done.out if "image.dicom" in line]
+
+    assert said("new") == []  # of a table of one's own nothing is known
+    assert project.run("export").code == 0
+    bundle = project.folder / "data/bundle/config.json"
+    guess = (
+        "DICOM is shown by image.dicom = voi, which is a guess: nobody says how the pictures of grand_xray_slam were "
+        "made, and the model may do worse on DICOM than on those"
+    )
+    other = (
+        "DICOM is shown by image.dicom = voi, and the released pictures of chexpert were made by equalize: a model that "
+        "was trained on those needs image.dicom = equalize"
+    )
+    for source, lines in (
+        ("grand_xray_slam", [guess]),
+        ("chexpert", [other]),
+        ("nih", []),
+        ("vindr_cxr", []),
+    ):
+        bundle.write_text(json.dumps(json.loads(bundle.read_text()) | {"source": source}))
+        assert said("new", "--model", "data/bundle") == lines
+        assert said("new/a.png", "--model", "data/bundle") == []
+    monkeypatch.setattr(rendered, "NOT_SAID", ("csv",))
+    monkeypatch.setattr(parts.write_parts, "__defaults__", (2,))
+    assert said(*map(str, sorted(folder.iterdir())), "--out", "parts") == [
+        guess.replace("grand_xray_slam", "csv")
+    ]
 
 
 def test_a_row_per_study_is_the_mean_of_its_images(project: InProcessProject) -> None:

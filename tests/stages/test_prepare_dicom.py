@@ -20,19 +20,21 @@ from pydicom.datadict import dictionary_keyword, dictionary_VR
 from pydicom.dataset import Dataset
 
 from couplet.datasets.inventory import scan_source
+from couplet.datasets.mimic_cxr_jpg import LABELS as MIMIC_LABELS
 from couplet.datasets.registry import ADAPTERS, body_parts
 from couplet.images import dicom_version, packing
 from couplet.images.picture import CHEST, MissingExtra
 from couplet.images.store import ImageStore
 from couplet.project.files import write_text
-from couplet.project.project import HERE
+from couplet.project.project import HERE, Project
 from couplet.results.model_record import trained_params
-from couplet.settings.presets import params_yaml
+from couplet.settings.params import Params
+from couplet.settings.presets import load_preset, params_yaml
 from couplet.settings.schema.data import SOURCES
 from couplet.stages.prepare import prepare
 from tests.support.dicoms import dicom
 from tests.support.errors import refused
-from tests.support.params import params_with
+from tests.support.params import params_with, set_dotted
 
 Table = Callable[..., None]
 
@@ -283,6 +285,59 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     monkeypatch.setenv("COUPLET_WORKERS", "3")
     prepare()
     assert shards() == resumed and len(decoded) == 12
+
+
+def test_dicom_of_mimic_becomes_what_the_release_made_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_root: Path
+) -> None:
+    """As its makers write: stretched, rounded down to 8 bits, MONOCHROME1 inverted, equalised as OpenCV does it."""
+    monkeypatch.chdir(tmp_path)
+    preset = load_preset("mimic_cxr_jpg", Project(project_root))
+    assert (preset.image.dicom, preset.data.unmentioned) == ("equalize", "zeros")
+    assert load_preset("chexpert", Project(project_root)).image.dicom == "equalize"
+    small = {
+        "image.size": 32,
+        "image.store_size": 36,
+        "image.codec": "raw",
+        "model.pretrained": False,
+        "data.source_args": {"files": "dcm"},
+    }
+    params = Params.model_validate(set_dotted(preset.as_dict(), small))
+    write_text(HERE.params, params_yaml(params))
+    raw, draws = HERE.raw("mimic_cxr_jpg"), np.random.default_rng(0)
+    y, x = np.mgrid[0:36, 0:36]
+    studies, split, metadata, expected = [], [], [], []
+    for i in range(4):
+        stored = (1000 + 40 * y + 9 * i * x + draws.integers(0, 50, (36, 36))).astype(np.uint16)
+        photometric = f"MONOCHROME{1 + i % 2}"
+        folder = raw / f"files/p10/p1000000{i}/s5000000{i}"
+        folder.mkdir(parents=True)
+        content = dicom(stored, 12, PhotometricInterpretation=photometric, WindowCenter=2000, WindowWidth=500)
+        (folder / f"film{i}.dcm").write_bytes(content)
+        studies.append(f"1000000{i},5000000{i},{i % 2}{',' * 13}")
+        split.append(f"film{i},5000000{i},1000000{i},train")
+        metadata.append(f"film{i},1000000{i},5000000{i},AP")
+        values = stored.astype(float) - stored.min()
+        eight = (values / values.max() * 255).astype(np.uint8)
+        if photometric == "MONOCHROME1":
+            eight = 255 - eight
+        histogram = np.bincount(eight.ravel(), minlength=256)
+        lowest = int(np.flatnonzero(histogram)[0])
+        sums, n = np.cumsum(histogram), eight.size - histogram[lowest]
+        expected.append(np.rint((sums - histogram[lowest]).clip(0) * 255 / n).astype(np.uint8)[eight])
+    for name, head, rows in (
+        ("chexpert", f"subject_id,study_id,{','.join(MIMIC_LABELS)}", studies),
+        ("split", "dicom_id,study_id,subject_id,split", split),
+        ("metadata", "dicom_id,subject_id,study_id,ViewPosition", metadata),
+    ):
+        write_text(raw / f"mimic-cxr-2.0.0-{name}.csv", "\n".join([head, *rows]) + "\n")
+    scan_source("mimic_cxr_jpg")
+    prepare()
+    found = manifest()
+    store = ImageStore(HERE.prepared).read(np.arange(4))
+    assert found.index.tolist() == [f"film{i}" for i in range(4)] and found["view"].tolist() == ["AP"] * 4
+    for i in range(4):
+        assert np.array_equal(store[i, 0], expected[i]), i
 
 
 def test_a_model_records_the_rendering_and_follows_from_it(project_root: Path) -> None:

@@ -21,6 +21,7 @@ from couplet.predicting.known import told
 from couplet.predicting.map_files import write_maps
 from couplet.predicting.page import MOST_PICTURES, opened_page
 from couplet.predicting.parts import write_parts
+from couplet.predicting.rendered import remarks_on_dicom
 from couplet.predicting.rows import Options, Row, predicted_rows
 from couplet.predicting.studies import study_rows
 from couplet.predicting.writers import decisions_path, head_path, opened
@@ -122,7 +123,8 @@ def whole(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options
     with ExitStack() as files:
         writer = files.enter_context(opened(request.out, ensemble, head, f"{request.by}_id"))
         page = files.enter_context(opened_page(request.html, ensemble, head)) if request.html else None
-        rows = with_maps(request, ensemble, predicted_rows(ensemble, listed(inputs.files), options))
+        remarks = iter(remarks_on_dicom(ensemble.image.rendering, ensemble.image.sources))
+        rows = finished_rows(request, ensemble, inputs.files, options, remarks)
         if page is not None:
             rows = page.seen(rows)
         for row in study_rows(rows) if request.by == "study" else rows:
@@ -133,9 +135,10 @@ def whole(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options
 
 def in_parts(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options) -> Counter[str]:
     """Write a folder of parts; the number of rows of each status."""
+    remarks = iter(remarks_on_dicom(ensemble.image.rendering, ensemble.image.sources))
 
     def rows_of(files: Sequence[Input]) -> Iterator[Row]:
-        return with_maps(request, ensemble, predicted_rows(ensemble, listed(files), options))
+        return finished_rows(request, ensemble, files, options, remarks)
 
     counts: Counter[str] = Counter()
     for part in write_parts(request.out, inputs.files, ensemble, options, rows_of):
@@ -143,17 +146,20 @@ def in_parts(request: Request, inputs: Inputs, ensemble: Ensemble, options: Opti
     return counts
 
 
-def with_maps(request: Request, ensemble: Ensemble, rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows, their maps written where they are asked for."""
-    for row in rows:
+def finished_rows(
+    request: Request, ensemble: Ensemble, files: Sequence[Input], options: Options, remarks: Iterator[str]
+) -> Iterator[Row]:
+    """The rows of some files, their maps written where they are asked for.
+
+    A bar or lines say how far it is; with the first DICOM the remarks are said, and then there are none left.
+    """
+    for row in predicted_rows(ensemble, progress(files, "predict"), options):
+        if row.facts.get("photometric"):
+            for line in remarks:
+                say(line)
         if request.maps is not None:
             write_maps(request.maps, row, ensemble.labels, request.overlay)
         yield row
-
-
-def listed(files: Sequence[Input]) -> Iterator[Input]:
-    """The files, with a bar or lines that say how far it is."""
-    return progress(files, "predict")
 
 
 def refuse_contradictions(request: Request) -> None:

@@ -53,6 +53,7 @@ class ImageWay:
         rendering: how grey values of medical formats become 8 bits.
         body_parts: that a file may name; None: any.
         lateral: whether the model has seen lateral views, or nobody knows which it has seen.
+        sources: the data sets that it was trained on, as `data.source` names them.
     """
 
     store_size: int
@@ -61,6 +62,7 @@ class ImageWay:
     rendering: Rendering = "voi"
     body_parts: tuple[str, ...] | None = None
     lateral: bool = True
+    sources: tuple[str, ...] = ()
 
 
 def lateral_seen(views: Iterable[str]) -> bool:
@@ -248,7 +250,9 @@ def _image_way(project: Project, record: ModelRecord) -> ImageWay:
     lateral = lateral_seen(read_table(project.manifest, required=("view",))["view"].astype(str))
     sources = (stored["source"], *(stored.get("members") or {}).values())
     parts, rendering = body_parts(*sources), record.params["image"].get("dicom", "voi")
-    return ImageWay(layout["store_size"], layout["channels"], layout["codec"], rendering, parts, lateral)
+    return ImageWay(
+        layout["store_size"], layout["channels"], layout["codec"], rendering, parts, lateral, sources
+    )
 
 
 def _calibration(

@@ -56,4 +56,7 @@ def _image_way(bundle: Bundle) -> ImageWay:
     image, lateral = bundle.image, lateral_seen(map(str, bundle.suits["views"]))
     rendering = image.get("dicom", "voi")
     body_parts = bundle.suits["body_parts"] and tuple(bundle.suits["body_parts"])
-    return ImageWay(image["store_size"], image["channels"], image["codec"], rendering, body_parts, lateral)
+    sources = (bundle.source,)
+    return ImageWay(
+        image["store_size"], image["channels"], image["codec"], rendering, body_parts, lateral, sources
+    )
