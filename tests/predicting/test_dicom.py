@@ -19,6 +19,7 @@ pydicom = pytest.importorskip("pydicom")
 
 from pydicom.datadict import DicomDictionary  # noqa: E402
 
+from tests.images.test_dicom_files import mutated, path_of  # noqa: E402
 from tests.support.dicoms import dicom  # noqa: E402
 
 # Text that people write; codes (CS), dates, numbers and UIDs have values of their own.
@@ -84,6 +85,23 @@ def test_the_header_says_the_view_of_the_sets(project: InProcessProject) -> None
         image["image_id"]: image for image in json.loads((project.folder / "p.json").read_text())["images"]
     }
     assert [cell["decision"] for cell in named["no.dcm"]["labels"].values()] == decided["AP.dcm"]
+
+
+def test_a_stream_that_ends_its_decoder_costs_one_row(project: InProcessProject) -> None:
+    """The 43rd of the damaged streams of `damage`: an uncaught exception of gdcm 3.2.6 ends its process."""
+    whole = path_of("SC_rgb_jpeg_gdcm").read_bytes()
+    stream = pydicom.encaps.get_frame(pydicom.dcmread(io.BytesIO(whole)).PixelData, 0, number_of_frames=1)
+    draws = np.random.default_rng(15)
+    spoilt = [mutated(stream, draws) for _ in range(43)][-1].ljust(len(stream), b"\0")
+    folder_of(project, **{"a.dcm": whole.replace(stream, spoilt), "b.dcm": whole, "c.dcm": dicom(pixels(1))})
+    done = project.run("predict", "new")
+    assert (done.code, done.err) == (3, [])
+    assert done.out[-1] == "predictions.csv: 3 rows, 2 ok, 1 unreadable"
+    found = table(project)
+    assert found["status"].tolist() == ["unreadable", "ok", "ok"]
+    assert found["reason"].tolist() == ["the decoder crashed", "", ""]
+    assert project.run("predict", "new/b.dcm", "new/c.dcm", "--out", "alone.csv").code == 0
+    assert table(project, "alone.csv").to_numpy().tolist() == found.iloc[1:].to_numpy().tolist()
 
 
 def test_what_is_known_of_the_models_own_pictures_is_said_once_where_there_is_dicom(
