@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 from couplet.images.codec import FILES, array_header, index_file, shard_name
 from couplet.project.errors import UserError
-from couplet.project.files import naming, read_json, write_bytes, write_json
+from couplet.project.files import naming, read_json, sha256_of, write_bytes, write_json
 from couplet.results.shard_list import StoredFile
 from couplet.settings.schema.image import Codec
 
@@ -70,7 +69,7 @@ class NewShard:
             record = read_json(self.record)
             images = [image if isinstance(image, str) else Stored(*image) for image in record["images"]]
             same = record.get("dicom", self.dicom) == self.dicom
-            return images if same and record["sha256"] == [_sha256(file) for file in self.files] else None
+            return images if same and record["sha256"] == [sha256_of(file) for file in self.files] else None
         except (UserError, KeyError, TypeError):
             return None
 
@@ -98,7 +97,7 @@ class NewShard:
         temporary.replace(file)
         for path in index:
             write_bytes(path, index_file(offsets))
-        record = {"sha256": [_sha256(path) for path in self.files], "images": results}
+        record = {"sha256": [sha256_of(path) for path in self.files], "images": results}
         write_json(self.record, record | ({"dicom": self.dicom} if any_dicom else {}))
 
     def link_into(self, folder: Path, number: int) -> list[StoredFile]:
@@ -116,8 +115,3 @@ class NewShard:
 
     def _header(self, n: int, shape: tuple[int, int, int]) -> bytes:
         return array_header(n, shape) if self.codec == "raw" else b""
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

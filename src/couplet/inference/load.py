@@ -22,7 +22,7 @@ from couplet.models.device import resolve_device, resolve_precision
 from couplet.models.predictor import load_predictor
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.project.files import read_record
+from couplet.project.files import read_record, sha256_of
 from couplet.project.project import Project
 from couplet.results.bundle import INTENDED_USE, own_version
 from couplet.results.calibrated import ALL_IMAGES, UNKNOWN, CalibrationRecord, read_calibration
@@ -307,8 +307,7 @@ def _digest(project: Project, folds: list[int], coupled: bool) -> str:
     fitted = ["calibration.json", "conformal.npz", *([MATRIX, RECORD] if coupled else [])]
     for path in (*files, *(project.ensemble / name for name in fitted)):
         if path.exists():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()[:16]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from couplet.inference.exported import fitted_couplings, load_engine
 from couplet.inference.load import Ensemble, ImageWay, lateral_seen, load_models
 from couplet.project.errors import UserError
-from couplet.results.bundle import CONFIG, CONFORMAL, Bundle, digest, is_bundle, read_bundle
+from couplet.project.files import sha256_of
+from couplet.results.bundle import CONFIG, CONFORMAL, Bundle, is_bundle, read_bundle
 from couplet.results.calibrated import parsed_calibration
 from couplet.results.sets import read_conformal_file
 
@@ -47,7 +48,7 @@ def load_bundle(folder: Path, engine: str = "torch", threads: int = 1) -> Ensemb
         batch_size=bundle.inference["batch_size"],
         calibration=parsed_calibration(bundle.calibration, folder / CONFIG, bundle.labels),
         conformal=read_conformal_file(folder / CONFORMAL, len(bundle.labels)),
-        digest=digest(folder / CONFIG)[:16],  # of all digests
+        digest=sha256_of(folder / CONFIG)[:16],  # of all digests
         couplings=fitted_couplings(folder, bundle),
     )
 

@@ -21,8 +21,7 @@ from couplet.predicting.rows import Options, Row
 from couplet.predicting.writers import CsvWriter, decisions_path
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.project.files import read_json, replacing, write_json
-from couplet.results.bundle import digest
+from couplet.project.files import read_json, replacing, sha256_of, write_json
 
 PART = 4096
 
@@ -105,7 +104,7 @@ def _write(path: Path, key: str, rows: Iterator[Row], ensemble: Ensemble) -> dic
             writer.write(row)
     written = [part for part in _files(path)[:2] if part.exists()]
     write_json(
-        path.with_suffix(".json"), {"key": key, "rows": counted, "sha256": [digest(p) for p in written]}
+        path.with_suffix(".json"), {"key": key, "rows": counted, "sha256": [sha256_of(p) for p in written]}
     )
     return counted
 
@@ -116,7 +115,7 @@ def _finished(path: Path, key: str) -> dict[str, int] | None:
         return None
     try:
         record = read_json(path.with_suffix(".json"))
-        found = [digest(part) for part in _files(path)[:2] if part.exists()]
+        found = [sha256_of(part) for part in _files(path)[:2] if part.exists()]
         return dict(record["rows"]) if (record["key"], record["sha256"]) == (key, found) else None
     except (UserError, OSError, KeyError, TypeError, ValueError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from couplet.images.decode import MAX_BYTES, Picture, UnreadableImage, Unsuitabl
 from couplet.images.pool import ordered_map
 from couplet.inference.load import Ensemble, ImageWay
 from couplet.predicting.inputs import Ids, Input, digest_of, id_of
+from couplet.project.files import sha256_of
 from couplet.results.predictions import refuse_not_finite
 
 Status = Literal["ok", "unsuitable", "unreadable"]
@@ -99,8 +99,7 @@ def read_input(ensemble: Ensemble, options: Options, file: Input) -> Row:
     """A row without numbers; with pixels if it is to get some."""
     try:
         if file.path.stat().st_size > MAX_BYTES:
-            with file.path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+            digest = sha256_of(file.path)[:16]
             return _refused(file, options, digest, "unreadable", f"the file has more than {MAX_BYTES} bytes")
         content = file.path.read_bytes()
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -48,6 +49,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically (see `replacing`)."""
     with replacing(path) as file:
         file.write(data)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content in hex, read in pieces: weights may be larger than the memory that is left."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

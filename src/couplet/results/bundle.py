@@ -12,7 +12,6 @@ Nothing in it names a patient, an image, a date or a path outside of the bundle.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
 
 from couplet.project.errors import UserError
-from couplet.project.files import is_running, read_json, write_json
+from couplet.project.files import is_running, read_json, sha256_of, write_json
 
 FORMAT = 1
 CONFIG, CARD, CONFORMAL, ONNX, OPENVINO = (
@@ -125,7 +124,7 @@ def read_bundle(folder: Path) -> Bundle:
             raise UserError(f"{path}: {name} lies outside of the bundle: {AGAIN}")
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is not there, but {CONFIG} names it: {AGAIN}")
-        if digest(folder / name) != sha256:
+        if sha256_of(folder / name) != sha256:
             raise UserError(f"{folder / name} is not the file that {CONFIG} names: {AGAIN}")
     return bundle
 
@@ -146,13 +145,7 @@ def is_bundle(folder: Path) -> bool:
 def digests(folder: Path) -> dict[str, str]:
     """Path below `folder` to SHA-256, of every file in it but config.json, in the paths' order."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {name: digest(folder / name) for name in names if name != CONFIG}
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces: weights may be larger than the memory that is left."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: sha256_of(folder / name) for name in names if name != CONFIG}
 
 
 # --- the folder -----------------------------------------------------------------------------------------------
