@@ -1,5 +1,7 @@
 """What runs the exported ensemble on a CPU: torch as the pipeline does, ONNX Runtime, OpenVINO; one thread each.
 
+Of torch twice: in float32, and in bf16, which is how the networks run whose folds were trained in it.
+
 All of them get the same stored pixels and give the probabilities of three folds with flip test-time augmentation. Their
 CPU seconds are compared, not their wall seconds: a shared machine gives each of them another share of its cores.
 """
@@ -24,7 +26,12 @@ from couplet.settings.presets import load_preset
 from tests.support.bundles import graph, images, predictors, record_of, settled, write_folds
 
 FASTER = ("onnx", "openvino")
-NAMES = {"torch": "torch, float32", "onnx": "ONNX Runtime", "openvino": "OpenVINO, f32"}
+NAMES = {
+    "torch": "torch, float32",
+    "bf16": "torch, bf16",
+    "onnx": "ONNX Runtime",
+    "openvino": "OpenVINO, f32",
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,8 @@ class Case:
 CASES: dict[Size, list[Case]] = {
     "full": [
         Case("the phantom's thin net at 64", "phantom", 48, 5),
-        # One fold: the graph of three takes six minutes to make, and three times as long for each image.
-        Case("seresnext101_32x4d at 380", "paper", 2, 1, n_folds=1),
+        # One fold: three are three times the work of each engine.
+        Case("seresnext101_32x4d at 380", "paper", 2, 5, n_folds=1),
     ],
     "tiny": [
         Case("the phantom's thin net at 32", "phantom", 2, 1, 2, {"image": {"size": 32, "store_size": 36}})
@@ -108,7 +115,11 @@ def measure(case: Case) -> tuple[Case, dict[str, Samples], float]:
         write_graph(folder, params, folds)
         seconds = cpu_seconds() - begin
         bundle = record_of(folder, params, forms)
-        engines = {name: load_engine(name, folder, bundle) for name in NAMES}
+        in_bf16 = record_of(
+            folder, params, forms, folds=[{**fold, "precision": "bf16"} for fold in bundle.folds]
+        )
+        engines = {name: load_engine(name, folder, bundle) for name in NAMES if name != "bf16"}
+        engines["bf16"] = load_engine("torch", folder, in_bf16)
         samples = interleave(
             {name: partial(engine.by_fold, given) for name, engine in engines.items()}, case.rounds
         )

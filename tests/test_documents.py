@@ -197,8 +197,12 @@ def test_documents_name_no_absolute_path(path: Path) -> None:
     assert found == []
 
 
-def test_the_readmes_figures_of_speed_are_the_benchmarks_own() -> None:
-    section = (ROOT / "README.md").read_text().split("## How fast it is")[1].split("\n## ")[0]
+@pytest.mark.parametrize(
+    ("document", "heading"),
+    [("README.md", "## How fast it is"), ("docs/export.md", "## How far they differ, how fast they are")],
+)
+def test_a_documents_figures_of_speed_are_the_benchmarks_own(document: str, heading: str) -> None:
+    section = (ROOT / document).read_text().split(heading)[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ") and "---" not in line]
     results = (ROOT / "benchmarks" / "RESULTS.md").read_text().splitlines()
     assert len(rows) > 5 and set(rows) <= set(results)
