@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from couplet.images import views
 from couplet.images.draws import image_keys, uniforms
-from couplet.images.views import N_DRAWS, crop_boxes, evaluation_view, training_view
+from couplet.images.views import N_DRAWS, crop_boxes, evaluation_crops, evaluation_view, training_view
 from couplet.settings.schema.augment import AugmentParams
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -283,6 +283,24 @@ def test_the_evaluation_view_is_an_antialiased_resize() -> None:
     ours = unnormalised(evaluation_view(images, 40, MEAN, STD))
     theirs = tv.resize(images.float() / 255, [40, 40], antialias=True)
     torch.testing.assert_close(ours, theirs.expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [40, 41, 42, 43, 64])
+def test_crops_are_torchvisions_and_share_memory_with_the_images(side: int) -> None:
+    images = torch.randint(0, 256, (2, 1, side, side), dtype=torch.uint8)
+    assert evaluation_crops(images, 40, "whole")[0] is images
+    (centre,) = evaluation_crops(images, 40, "centre")
+    assert torch.equal(centre, tv.center_crop(images, [40, 40]))
+    five = evaluation_crops(images, 40, "five")
+    assert all(torch.equal(a, b) for a, b in zip(five, tv.five_crop(images, [40, 40]), strict=True))
+    ten = [*five, *(crop.flip(-1) for crop in five)]
+    theirs = tv.ten_crop(images, [40, 40])  # mirrors the picture, then crops: right corners before left ones
+    order = [0, 1, 2, 3, 4, 6, 5, 8, 7, 9] if side % 2 == 0 else [0, 1, 2, 3, 6, 5, 8, 7]
+    same = (
+        ten if side % 2 == 0 else [*ten[:4], *ten[5:9]]
+    )  # an odd margin has two middles, which a mirror exchanges
+    assert all(torch.equal(a, theirs[i]) for a, i in zip(same, order, strict=True))
+    assert all(crop.data_ptr() - images.data_ptr() < images.numel() for crop in five)
 
 
 def test_an_empty_batch() -> None:

@@ -8,8 +8,11 @@ from torch.nn import functional as F
 from couplet.evaluation.calibration.beta import BetaMap
 from couplet.evaluation.couplings.fit import Fitted, LabelCouplings, Line
 from couplet.inference.graph import FittedCouplings, resampling_matrix
+from couplet.models.backbone import normalisation
+from couplet.settings.schema.inference import View
 from couplet.settings.schema.plugins import HEADS
 from tests.support.bundles import SIZE, graph, images, networks, predictors, settings
+from tests.support.errors import refused
 
 
 @pytest.mark.parametrize(("stored", "size"), [(72, 64), (416, 380), (36, 32), (97, 33), (33, 32)])
@@ -23,6 +26,37 @@ def test_two_products_with_the_matrix_are_torchs_antialiased_resize(stored: int,
     resized = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     found = matrix @ pixels.float() @ matrix.T
     assert (found - resized).abs().max() < 1e-4  # of 255 grey levels
+
+
+@pytest.mark.parametrize("view", ["centre", "five"])
+@pytest.mark.parametrize("tta", [True, False])
+def test_crops_of_the_stored_picture_are_averaged_as_probabilities(view: View, tta: bool) -> None:
+    params = settings(tta=tta, changes={"inference.view": view})
+    folds = predictors(params, 1)
+    given = images(3, params)
+    with torch.inference_mode():
+        _, by_fold = graph(params, folds)(torch.from_numpy(given))
+        mean, std = normalisation(folds[0].backbone)
+        corners = [(0, 0), (0, 8), (8, 0), (8, 8)] if view == "five" else []
+        total = torch.zeros(3, 3)
+        for top, left in [*corners, (4, 4)]:
+            crop = torch.from_numpy(given[:, :, top : top + 64, left : left + 64]).float() / 255
+            seen = (crop - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+            for mirrored in (seen, seen.flip(-1)) if tta else (seen,):
+                total += folds[0](mirrored).sigmoid()
+    expected = (total / ((len(corners) + 1) * (1 + tta))).numpy()
+    assert np.abs(networks(params, folds).by_fold(given)[0] - expected).max() < 2e-6
+    assert np.abs(by_fold.numpy()[:, 0] - expected).max() < 2e-6
+    whole = networks(settings(tta=tta), folds).by_fold(given)[0]
+    assert np.abs(whole - expected).max() > 1e-3
+
+
+def test_no_map_covers_a_picture_of_which_parts_are_seen() -> None:
+    params = settings(changes={"inference.view": "centre"})
+    assert refused(networks(params, predictors(params, 1)).maps, images(1, params)) == (
+        "--maps: these models were made with inference.view = centre and see parts of a picture, so no map covers it: "
+        "leave --maps out"
+    )
 
 
 @pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn"])

@@ -145,6 +145,10 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             "model.head_args.static_init = random is not read: model.head_args.beta is 1",
         ),
         (
+            {"image.store_size": 380, "inference.view": "centre"},
+            "inference.view = centre: image.store_size is image.size, so every view is the whole picture",
+        ),
+        (
             {"calibration.method": "none", "calibration.sharpen": False},
             "calibration.sharpen = false is not read: calibration.method is none",
         ),

@@ -85,11 +85,13 @@ def networks(params: Params, folds: list[Predictor]) -> TorchEngine:
     exact = ["float32"] * len(folds)
     for fold in folds:
         fold.to(memory_format=torch.channels_last)
-    return TorchEngine(folds, exact, params.image.size, params.inference.tta, torch.device("cpu"))
+    size, inference, cpu = params.image.size, params.inference, torch.device("cpu")
+    return TorchEngine(folds, exact, size, inference.tta, cpu, inference.view)
 
 
 def graph(params: Params, folds: list[Predictor]) -> EnsembleGraph:
-    return EnsembleGraph(folds, params.image.store_size, params.image.size, params.inference.tta).eval()
+    sides, inference = (params.image.store_size, params.image.size), params.inference
+    return EnsembleGraph(folds, *sides, inference.tta, view=inference.view).eval()
 
 
 def view_of(params: Params, predictor: Predictor, n: int = 2) -> torch.Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from couplet.images.views import evaluation_crops, evaluation_view
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
 from couplet.settings.params import Params, parse_params
 from couplet.settings.presets import load_preset
 from couplet.settings.schema.plugins import HEADS
+from couplet.training import loop
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
@@ -32,6 +36,7 @@ from tests.support.folds import (
     with_bad_batches,
 )
 from tests.support.heads import SMALL_HEADS
+from tests.support.stores import write_store
 
 
 @pytest.fixture(scope="module")
@@ -489,6 +494,26 @@ def test_what_is_scored_is_the_averaged_predictor(data: FoldData, tmp_path: Path
         pytest.fail("this seed should improve in the last epoch")
     assert all(torch.equal(run.best[key], run.ema.shadow[key]) for key in run.best)
     assert not torch.equal(run.best["refiner.A"], run.predictor.state_dict()["refiner.A"])
+
+
+def test_an_epoch_is_chosen_by_the_view_that_predictions_are_made_of(
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without mirror images, which cost as much again; the images of the store are larger than the network's."""
+    large = np.random.default_rng(1).integers(0, 256, (N_TRAIN + 12, 1, SIZE + 8, SIZE + 8), dtype=np.uint8)
+    params = settings(image__store_size=SIZE + 8, inference__view="five", schedule__epochs=2)
+    run = trainer(replace(data, store=write_store(tmp_path / "store", large)), params)
+    seen: list[np.ndarray] = []
+    auc = loop.macro_auc
+    monkeypatch.setattr(loop, "macro_auc", lambda truth, p: seen.append(p) or auc(truth, p))
+    run.run(tmp_path / "run")
+    predictor = run.predictor.eval()
+    assert run.ema is not None
+    with run.ema.applied(), torch.no_grad():
+        view = partial(evaluation_view, size=SIZE, mean=run.mean_std[0], std=run.mean_std[1])
+        crops = evaluation_crops(torch.from_numpy(large[data.val_positions]), SIZE, "five")
+        expected = torch.stack([predictor(view(crop)).sigmoid() for crop in crops]).mean(dim=0)
+    np.testing.assert_allclose(seen[-1], expected.numpy(), rtol=0, atol=1e-5)
 
 
 def test_a_validation_part_without_both_classes_cannot_choose_an_epoch(

@@ -97,9 +97,8 @@ def export(
         bundle = describe(run, scores, predictors, forms, license_name, folder)
         if onnx or openvino:
             params = run.params
-            graph = EnsembleGraph(
-                predictors, params.image.store_size, params.image.size, params.inference.tta, run.fitted
-            )
+            sides, inference = (params.image.store_size, params.image.size), params.inference
+            graph = EnsembleGraph(predictors, *sides, inference.tta, run.fitted, inference.view)
             about = {"labels": run.labels, "digests": bundle.files}
             try:
                 write_onnx(folder, graph.eval(), params.image.channels, params.image.store_size, about)
@@ -140,7 +139,8 @@ def checked_images(run: Run, predictors: list[Predictor]) -> tuple[np.ndarray, n
     params = run.params
     exact = ["float32"] * len(predictors)
     cpu = torch.device("cpu")
-    torch_float32 = TorchEngine(predictors, exact, params.image.size, params.inference.tta, cpu)
+    size, inference = params.image.size, params.inference
+    torch_float32 = TorchEngine(predictors, exact, size, inference.tta, cpu, inference.view)
     by_fold = torch_float32.by_fold(images)
     for k, fold in enumerate(run.folds):
         written = np.full(by_fold[k].shape, np.nan)

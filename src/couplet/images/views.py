@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from couplet.settings.schema.augment import AugmentParams
+from couplet.settings.schema.inference import View
 
 # Columns of the uniform draws. A kind of augmentation keeps its columns when another is switched on or off.
 ATTEMPTS = 10
@@ -81,6 +82,24 @@ def evaluation_view(images: Tensor, size: int, mean: Three, std: Three) -> Tenso
     for part in _parts(views):
         _normalise_into(views[part], _antialiased(images[part].float(), size).mul_(1 / 255), mean, std)
     return views
+
+
+def evaluation_crops(images: Tensor, size: int, view: View) -> list[Tensor]:
+    """The parts of stored images (B, C, S, S) whose `evaluation_view`s are averaged (inference.view).
+
+    Nothing is copied. Those of `centre` and `five` are s x s, in the order of torchvision's FiveCrop: top left, top
+    right, bottom left, bottom right, centre. With the mirror images of inference.tta five become its ten crops.
+
+    >>> [tuple(crop.shape) for crop in evaluation_crops(torch.zeros(2, 1, 256, 256), 224, "five")]
+    [(2, 1, 224, 224), (2, 1, 224, 224), (2, 1, 224, 224), (2, 1, 224, 224), (2, 1, 224, 224)]
+    """
+    if view == "whole":
+        return [images]
+    end = images.shape[-1] - size
+    middle = round(end / 2)  # of two middles the even one, as torchvision takes it
+    corners = [(0, 0), (0, end), (end, 0), (end, end)] if view == "five" else []
+    places = [*corners, (middle, middle)]
+    return [images[..., top : top + size, left : left + size] for top, left in places]
 
 
 # --- geometry, in float64 on the host: a handful of numbers per image ---------------------------------------

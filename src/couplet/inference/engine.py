@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from couplet.images.views import evaluation_view
-from couplet.inference.predict import view_probabilities
+from couplet.inference.predict import image_probabilities
 from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.project.errors import UserError
 from couplet.results.predictions import as_read_back
+from couplet.settings.schema.inference import View
 
 
 class Engine(Protocol):
@@ -40,6 +41,7 @@ class TorchEngine:
         precisions: of each (`models/device.py`).
         size: side s of the evaluation view.
         tta: whether an image and its mirror image are averaged.
+        view: what of a stored picture is seen (inference.view).
     """
 
     predictors: list[Predictor]
@@ -47,6 +49,7 @@ class TorchEngine:
     size: int
     tta: bool
     device: torch.device
+    view: View = "whole"
 
     @torch.inference_mode()
     def by_fold(self, images: np.ndarray) -> np.ndarray:
@@ -55,14 +58,24 @@ class TorchEngine:
         found = []
         with explained_out_of_memory("inference.batch_size"):
             for predictor, precision in zip(self.predictors, self.precisions, strict=True):
-                view = self._view(predictor, stored)
-                probabilities = view_probabilities(predictor, view, tta=self.tta, precision=precision)
+                probabilities = image_probabilities(
+                    predictor, stored, size=self.size, view=self.view, tta=self.tta, precision=precision
+                )
                 found.append(probabilities.float().cpu().numpy().astype(np.float64))
         return as_read_back(np.stack(found))
 
     @torch.inference_mode()
     def maps(self, images: np.ndarray) -> np.ndarray | None:
-        """See `Engine`. The map of the mirror image is mirrored back; both are averaged if the model's outputs are."""
+        """See `Engine`. The map of the mirror image is mirrored back; both are averaged if the model's outputs are.
+
+        Raises:
+            UserError: the networks see parts of a picture (inference.view): no map covers it.
+        """
+        if self.view != "whole":
+            raise UserError(
+                f"--maps: these models were made with inference.view = {self.view} and see parts of a picture, so no "
+                "map covers it: leave --maps out"
+            )
         stored = torch.from_numpy(images).to(self.device)
         total: torch.Tensor | None = None
         for predictor, precision in zip(self.predictors, self.precisions, strict=True):

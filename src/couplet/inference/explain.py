@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from couplet.images.draws import image_keys
-from couplet.images.views import evaluation_view
+from couplet.images.views import evaluation_crops, evaluation_view
 from couplet.inference.fold import FoldModel
 from couplet.models.device import autocast
 from couplet.models.predictor import normalisation
@@ -21,10 +21,11 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
     """Explain up to N_IMAGES of the manifest's `rows` with one fold's model; no arrays if its head cannot.
 
     The images are those with the smallest hash of their id: the same in every run, whatever the model says of them.
+    Where the networks see parts of a picture (inference.view) it is the one in the middle that is shown and explained.
 
     Returns:
-        n images, L labels: image uint8 (n, C, S, S), probabilities (n, L), truth (n, L) with NaN for unknown,
-        and the head's own arrays: those of an image each with three dimensions or more
+        n images, L labels: image uint8 (n, C, S, S), or (n, C, s, s) of a part, probabilities (n, L), truth (n, L)
+        with NaN for unknown, and the head's own arrays: those of an image each with three dimensions or more
         in float16, others in float32.
     """
     rows = rows[np.argsort(image_keys(manifest.ids[rows]), kind="stable")[:N_IMAGES]]
@@ -32,10 +33,9 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
     if not len(rows) or not predictor.head.explains:
         return {}
     device = next(predictor.parameters()).device
-    images = model.store.read(manifest.positions[rows])
-    view = evaluation_view(
-        torch.from_numpy(images).to(device), params.image.size, *normalisation(predictor.backbone)
-    )
+    size, stored = params.image.size, torch.from_numpy(model.store.read(manifest.positions[rows]))
+    seen = evaluation_crops(stored, size, params.inference.view)[-1]
+    view = evaluation_view(seen.to(device), size, *normalisation(predictor.backbone))
     with autocast(device, model.precision):
         features = predictor.backbone(view.contiguous(memory_format=torch.channels_last))
     logits, arrays = predictor.head.explain(features)
@@ -45,7 +45,7 @@ def explain(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         return tensor.float().cpu().numpy().astype(dtype)
 
     return {
-        "image": images,
+        "image": seen.numpy(),
         "probabilities": array(logits.sigmoid(), np.float32),
         "truth": manifest.truth[rows],
     } | {

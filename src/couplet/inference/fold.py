@@ -63,6 +63,7 @@ def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         size=params.image.size,
         batch_size=params.inference.batch_size,
         tta=params.inference.tta,
+        view=params.inference.view,
         precision=model.precision,
         description=f"model of fold {model.fold}, {what}",
     )

@@ -101,7 +101,8 @@ def torch_engine(folder: Path, bundle: Bundle) -> TorchEngine:
         for fold in bundle.folds
     ]
     predictors = [one.to(device).to(memory_format=torch.channels_last) for one in read_folds(folder, bundle)]
-    return TorchEngine(predictors, precisions, bundle.image["size"], bundle.inference["tta"], device)
+    tta, view = bundle.inference["tta"], bundle.inference.get("view", "whole")
+    return TorchEngine(predictors, precisions, bundle.image["size"], tta, device, view)
 
 
 def _state(folder: Path, form: str, predictor: Predictor) -> dict[str, Tensor]:

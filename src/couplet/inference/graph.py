@@ -1,8 +1,8 @@
 """The whole ensemble as one module without Python decisions, for export: stored pixels to probabilities.
 
-What `evaluation_view`, the predictors, flip test-time augmentation and the mean over the folds do one after the other,
-written so that an exporter cannot read it in two ways: n images, C channels of the store, S side of stored images, s
-side of the view, K folds, L labels.
+What crops, `evaluation_view`, the predictors, flip test-time augmentation and the mean over the folds do one after the
+other, written so that an exporter cannot read it in two ways: n images, C channels of the store, S side of stored
+images, s side of the view, K folds, L labels.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from couplet.evaluation.calibration.beta import LEAST, MOST
 from couplet.evaluation.couplings.fit import LabelCouplings
+from couplet.images.views import evaluation_crops
 from couplet.models.backbone import normalisation
 from couplet.models.predictor import Predictor
 from couplet.results.bundle import UNREFINED
+from couplet.settings.schema.inference import View
 
 
 def resampling_matrix(stored: int, size: int) -> Tensor:
@@ -77,6 +79,7 @@ class EnsembleGraph(nn.Module):
         size: s, pixels.
         tta: whether an image and its mirror image are averaged.
         couplings: fitted after training, by which each fold's probabilities are refined; None: there are none.
+        view: what of a stored picture is seen (inference.view).
     """
 
     resampling: Tensor
@@ -90,6 +93,7 @@ class EnsembleGraph(nn.Module):
         size: int,
         tta: bool,
         couplings: LabelCouplings | None = None,
+        view: View = "whole",
     ) -> None:
         super().__init__()
         self.couplings = None if couplings is None else FittedCouplings(couplings)
@@ -98,8 +102,8 @@ class EnsembleGraph(nn.Module):
             if predictor.refiner is not None:
                 # ASL works a gradient out when its probability is first asked for: no exporter can follow that.
                 predictor.refiner.message(torch.zeros(1, predictor.refiner.n_labels))
-        self.tta = tta
-        self.resized = stored != size
+        self.tta, self.view, self.size = tta, view, size
+        self.resized = view == "whole" and stored != size
         mean, std = (torch.tensor(three)[:, None, None] for three in normalisation(predictors[0].backbone))
         self.register_buffer("resampling", resampling_matrix(stored, size))
         self.register_buffer("scale", 1 / (255 * std))
@@ -119,22 +123,29 @@ class EnsembleGraph(nn.Module):
 
         A probability is NaN where a logit is not finite.
         """
-        pixels = images.float()
+        views = [self._seen(crop) for crop in evaluation_crops(images, self.size, self.view)]
+        if self.tta:
+            views = [one for view in views for one in (view, view.flip(-1))]
+        # Image and mirror image as one batch of 2n: half the nodes of two calls, a quarter of the export's time.
+        batch = torch.stack(views, dim=1).flatten(0, 1) if len(views) > 1 else views[0]
+        by_fold = [self._of_fold(predictor, batch, len(views)) for predictor in self.predictors]
+        return self._ensemble(torch.stack(by_fold, dim=1))
+
+    def _seen(self, crop: Tensor) -> Tensor:
+        pixels = crop.float()
         if self.resized:
             pixels = self.resampling @ pixels @ self.resampling.T
-        view = pixels * self.scale + self.shift  # grey is spread over the three channels here
-        if self.tta:
-            # Image and mirror image as one batch of 2n: half the nodes of two calls, a quarter of the export's time.
-            view = torch.stack([view, view.flip(-1)], dim=1).flatten(0, 1)
-        by_fold = torch.stack([self._of_fold(predictor, view) for predictor in self.predictors], dim=1)
+        return pixels * self.scale + self.shift  # grey is spread over the three channels here
+
+    def _ensemble(self, by_fold: Tensor) -> tuple[Tensor, ...]:
         if self.couplings is None:
             return by_fold.mean(dim=1), by_fold
         refined = self.couplings(by_fold)
         return refined.mean(dim=1), refined, by_fold
 
-    def _of_fold(self, predictor: nn.Module, view: Tensor) -> Tensor:
-        logits = predictor(view)
+    def _of_fold(self, predictor: nn.Module, batch: Tensor, views: int) -> Tensor:
+        logits = predictor(batch)
         # An infinite logit is an overflow, and no certainty: the sigmoid alone would make it a plain 0 or 1.
         probabilities = torch.where(logits.abs() < torch.inf, logits.sigmoid(), torch.nan)
         # `unflatten` keeps n symbolic; with `chunk` the exporter fixes it to that of its example.
-        return probabilities.unflatten(0, (-1, 2)).mean(dim=1) if self.tta else probabilities
+        return probabilities.unflatten(0, (-1, views)).mean(dim=1) if views > 1 else probabilities

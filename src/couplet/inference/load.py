@@ -197,7 +197,8 @@ def load_models(models: Path) -> Ensemble:
         for fold in folds
     ]
     precisions = [_precision(records[fold], device) for fold in folds]
-    engine = TorchEngine(predictors, precisions, first.params["image"]["size"], inference.tta, device)
+    size = first.params["image"]["size"]
+    engine = TorchEngine(predictors, precisions, size, inference.tta, device, inference.view)
     calibration, conformal = _calibration(project, first, len(folds))
     couplings = _couplings(project, first, calibration)
     return Ensemble(

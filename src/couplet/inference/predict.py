@@ -1,4 +1,4 @@
-"""Probabilities of stored images, with flip test-time augmentation."""
+"""Probabilities of stored images: crops of each and their mirror images, averaged."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 
 from couplet.images.feed import image_batches
 from couplet.images.store import ImageStore
-from couplet.images.views import evaluation_view
+from couplet.images.views import evaluation_crops, evaluation_view
 from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.project.console import progress
+from couplet.settings.schema.inference import View
 
 
 @torch.inference_mode()
@@ -23,27 +24,44 @@ def predict_probabilities(
     batch_size: int,
     tta: bool,
     precision: str,
+    view: View = "whole",
     description: str = "predict",
     size_setting: str = "inference.batch_size",
 ) -> np.ndarray:
-    """Probabilities (N, L) float32 of the images at `positions` in the store.
+    """Probabilities (N, L) float32 of the images at `positions` in the store, as `image_probabilities` gives them.
 
-    With `tta` an image and its mirror image are each refined and put through the sigmoid, and the two
-    PROBABILITIES are averaged (paper 1, "Evaluation"), not the logits. NaN where a logit is not finite.
     `size_setting` is the setting that `batch_size` comes from: what to lower if a GPU is too small. Another
     `batch_size` changes the last digits, on a CPU by 2e-7 at most.
     """
     predictor.eval()
     device = next(predictor.parameters()).device
-    mean, std = normalisation(predictor.backbone)
     steps = -(-len(positions) // batch_size)
     chunks = []
     batches = progress(image_batches(store, positions, batch_size, device), description, steps)
     with explained_out_of_memory(size_setting):
         for stored in batches:
-            images = evaluation_view(stored, size, mean, std).contiguous(memory_format=torch.channels_last)
-            chunks.append(view_probabilities(predictor, images, tta=tta, precision=precision))
+            chunks.append(
+                image_probabilities(predictor, stored, size=size, view=view, tta=tta, precision=precision)
+            )
     return torch.cat(chunks).float().cpu().numpy()
+
+
+@torch.inference_mode()
+def image_probabilities(
+    predictor: Predictor, stored: torch.Tensor, *, size: int, view: View, tta: bool, precision: str
+) -> torch.Tensor:
+    """Probabilities (B, L) of stored images uint8 (B, C, S, S), on their device.
+
+    Each crop that `view` names, and with `tta` its mirror image, is refined and put through the sigmoid, and these
+    PROBABILITIES are averaged (paper 1, "Evaluation", of two), not the logits. NaN where a logit is not finite.
+    """
+    mean, std = normalisation(predictor.backbone)
+    found = [
+        view_probabilities(predictor, images, tta=tta, precision=precision)
+        for crop in evaluation_crops(stored, size, view)
+        for images in [evaluation_view(crop, size, mean, std).contiguous(memory_format=torch.channels_last)]
+    ]
+    return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
 
 
 @torch.inference_mode()

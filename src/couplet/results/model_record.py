@@ -18,6 +18,7 @@ NAME = "config.json"
 # (labels.json), how often a checkpoint is written changes no result, and couplings are fitted after training.
 NOT_TRAINED_WITH = {
     "image": ("store_size", "channels", "codec"),
+    "inference": ("tta", "batch_size"),
     "refiner": ("strictness",),
     "train": ("checkpoint_minutes",),
 }
@@ -77,6 +78,7 @@ def trained_params(params: Params) -> dict[str, object]:
         "ema",
         "train",
         "augment",
+        "inference",
     )
     content = params.as_dict()
     trained = {section: content[section] for section in sections}

@@ -90,6 +90,12 @@ class Params(Section):
         if patience >= epochs - 1:
             why = f"train.patience = {patience} never stops a training of schedule.epochs = {epochs}"
             found.append(Idle(("train.patience",), why))
+        view, size = self.inference.view, self.image.size
+        if size == self.image.store_size:
+            why = (
+                f"inference.view = {view}: image.store_size is image.size, so every view is the whole picture"
+            )
+            found.append(Idle(("inference.view",), why))
         if len(self.split.folds) == 1 and self.calibration.method != "none":
             one_model = "the ensemble of one fold is its model"
             found.append(not_read("calibration.sharpen", self.calibration.sharpen, one_model))

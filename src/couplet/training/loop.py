@@ -235,6 +235,7 @@ class Trainer:
                 batch_size=batch_size,
                 size_setting="train.batch_size",
                 tta=False,
+                view=self.params.inference.view,
                 precision=self.precision,
                 description=f"fold {self.fold}, validation",
             ),

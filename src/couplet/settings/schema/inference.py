@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from couplet.settings.schema.section import PAPER_1, Section
+from couplet.settings.schema.section import COUPLET, PAPER_1, Section
+
+View = Literal["whole", "centre", "five"]
 
 
 class InferenceParams(Section):
     """Prediction."""
+
+    view: View = Field(
+        "whole",
+        description="whole: all of the stored picture; centre: its middle of image.size; five: that and its corners, "
+        "averaged; also of validation while training",
+        json_schema_extra=COUPLET,
+    )
 
     tta: bool = Field(
         True,
