@@ -244,6 +244,16 @@ def test_other_machines_and_versions_are_named(copied: Repository) -> None:
     ]
 
 
+def test_a_label_that_a_run_does_not_score_is_compared_and_in_no_mean(copied: Repository) -> None:
+    both = compare("HEAD", "no-refiner").auc
+    write_run(copied.folder, {"inference.unscored": ["Edema"]}, draw=5)
+    found = compare("workspace", "no-refiner").auc
+    assert 0 in both.labels and found.labels == [i for i in both.labels if i != 0]
+    each = [found.per_label[i].estimate.value for i in found.labels]
+    assert found.macro.estimate.value == pytest.approx(np.mean(each))
+    assert found.per_label[0].estimate.value is not None
+
+
 # --- repeats --------------------------------------------------------------------------------------------------
 
 

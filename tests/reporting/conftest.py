@@ -75,6 +75,7 @@ def write_project(
     truth = _truth(random, n_images, n_labels)
     is_test = (patients % 7 == 6) & test
     fold_of = np.where(is_test, "test", (patients // 2 % folds).astype(str))
+    scored = np.where(np.isin(labels, params.inference.unscored), np.nan, truth)
     hidden = truth.copy()
     if not test_labelled:
         hidden[is_test] = np.nan
@@ -149,7 +150,7 @@ def write_project(
         rows = np.flatnonzero(fold_of == str(k))
         predicted = _probabilities(random, truth[rows]).round(6)
         oof[rows] = predicted
-        scores = _scores(truth[rows], predicted, labels)
+        scores = _scores(scored[rows], predicted, labels)
         best = int(raw["schedule"]["epochs"])
         model = folder / HERE.model(k)
         record: dict[str, Any] = {
@@ -196,7 +197,7 @@ def write_project(
         _json(folder / HERE.fold_metrics(k), scores)
 
     rows = np.flatnonzero(np.isfinite(oof).all(axis=1))
-    ensemble = {"oof": _scores(truth[rows], oof[rows], labels)}
+    ensemble = {"oof": _scores(scored[rows], oof[rows], labels)}
     rows = np.flatnonzero(is_test)
     by_fold = np.stack([_probabilities(random, truth[rows]) for _ in range(folds)]).round(6)
     by_fold = (0.7 * by_fold.mean(axis=0) + 0.3 * by_fold).round(6)
@@ -208,7 +209,7 @@ def write_project(
         )
     _csv(folder / HERE.ensemble / "test.csv", _predictions(ids, rows, mean, labels))
     if test and test_labelled:
-        ensemble["test"] = _scores(truth[rows], mean, labels)
+        ensemble["test"] = _scores(scored[rows], mean, labels)
     _json(folder / HERE.ensemble_metrics, ensemble)
     predicted = read_predicted(Project(folder), params.split.folds)
     calibrated = calibrate(predicted, params)

@@ -13,6 +13,7 @@ from couplet.results.folds import read_folds
 from couplet.results.manifest import read_manifest, write_manifest
 from couplet.results.predictions import read_predictions, write_predictions
 from couplet.results.tables import numbers, read_table
+from tests.support.errors import refused
 
 HEADER = "image_id,part,patient_id,study_id,view,sex,age,width,height,shard,row,picture,Edema,Nodule\n"
 
@@ -41,6 +42,25 @@ def test_ids_stay_text_and_blank_labels_are_unknown(project: Path) -> None:
     assert list(manifest.positions) == [0, 4096 + 3]
     assert list(manifest.pictures) == ["0000000000000e01", ""]
     assert list(read_folds(manifest)) == ["0", "test"]
+
+
+def test_labels_that_are_not_scored_are_unknown_to_means(project: Path) -> None:
+    manifest = read_manifest()
+    first, second = manifest.labels
+    assert manifest.scored([]).all() and manifest.scored([first]).tolist() == [False, True]
+    np.testing.assert_array_equal(manifest.scored_truth([]), manifest.truth)
+    np.testing.assert_array_equal(manifest.scored_truth([second]), [[1, np.nan], [0, np.nan]])
+    assert manifest.scored_truth([second]).dtype == np.float32
+    assert np.isfinite(manifest.truth[1]).all(), "the labels themselves stay"
+    assert refused(manifest.scored, [first[:-1]]) == (
+        f"params.yaml: inference.unscored names {first[:-1]!r}, which is no label: did you mean {first!r}?"
+    )
+    assert refused(manifest.scored, ["?"]) == (
+        f"params.yaml: inference.unscored names '?', which is no label: the labels are {first}, {second}"
+    )
+    assert refused(manifest.scored, [first, second]) == (
+        "params.yaml: inference.unscored names every label: leave one to score"
+    )
 
 
 def test_folds_of_other_images_are_refused(project: Path) -> None:

@@ -134,6 +134,15 @@ def scores(project: Project) -> dict[str, Any]:
     return content
 
 
+def all_metrics(project: Project) -> dict[str, Any]:
+    files = {
+        "ensemble": project.ensemble_metrics,
+        "calibration": project.calibration_metrics,
+        "couplings": project.couplings_metrics,
+    }
+    return {name: json.loads(path.read_text()) for name, path in files.items()}
+
+
 def test_all_files_are_written_and_the_same_twice(tmp_path: Path) -> None:
     project = write_predicted(tmp_path)
     run_stage(project)
@@ -403,6 +412,40 @@ def test_the_macro_auc_has_the_jackknifes_interval_by_patient(tmp_path: Path) ->
         macro = auc_estimates(predicted.manifest.truth[rows], p, predicted.manifest.patients[rows]).macro
         ends = [content[name][key] for key in ("auc_macro", "auc_macro_low", "auc_macro_high")]
         assert ends == [round(end, 4) for end in (macro.value, macro.low, macro.high) if end is not None]
+
+
+@pytest.mark.parametrize("fit", ["joint", "out_of_fold"])
+def test_a_label_that_is_not_scored_is_predicted_and_calibrated_and_in_no_mean(
+    tmp_path: Path, fit: str
+) -> None:
+    changes = {"refiner.enabled": fit == "out_of_fold", "refiner.fit": fit}
+    project = write_predicted(tmp_path / "all", changes)
+    run_stage(project)
+    of_all, files = all_metrics(project), written(project)
+    change_params(project.root, {"inference.unscored": [THREE[1]]})
+    run_stage(project)
+    of_two = all_metrics(project)
+    predicted, calibrated = read_back(project)
+    for part, truth, p, q in (
+        ("oof", predicted.oof_truth, predicted.oof, calibrated.oof_q),
+        ("test", predicted.test_truth, predicted.test, calibrated.test_q),
+    ):
+        assert of_all["ensemble"][part]["labels_skipped"] == []
+        assert of_two["ensemble"][part]["labels_skipped"] == [THREE[1]]
+        if fit == "joint":  # else it is of refined probabilities, which `read_back` does not read
+            auc = auc_per_label(truth, p)
+            assert of_two["ensemble"][part]["auc_macro"] == round((auc[0] + auc[2]) / 2, 4)
+        known = ~np.isnan(truth)
+        losses = [log_loss(truth[known[:, i], i], q[known[:, i], i]) for i in range(3)]
+        assert of_all["calibration"][part]["log_loss"] == pytest.approx(np.mean(losses), abs=1e-4)
+        of_kept = (losses[0] + losses[2]) / 2
+        assert of_two["calibration"][part]["log_loss"] == pytest.approx(of_kept, abs=1e-4)
+    if fit == "out_of_fold":
+        one, other = of_all["couplings"]["oof"], of_two["couplings"]["oof"]
+        assert one["log_loss_gain"] == other["log_loss_gain"], "it is an image's, of all its labels"
+        assert of_all["couplings"]["revealed"]["auc"] != of_two["couplings"]["revealed"]["auc"]
+    moved = {Path(path).name for path, content in written(project).items() if content != files[path]}
+    assert moved <= {"ensemble.json", "calibration.json", "couplings.json"}
 
 
 def test_thresholds_are_judged_by_the_other_parts_and_have_a_range(tmp_path: Path) -> None:

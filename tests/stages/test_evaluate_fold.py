@@ -70,6 +70,23 @@ def test_a_record_without_digests_is_refused(project: InProcessProject) -> None:
     assert "was trained on another manifest.csv" in project.run("evaluate-fold", "0").err[0]
 
 
+def test_a_label_that_is_not_scored_is_predicted_and_in_no_mean(project: InProcessProject) -> None:
+    assert project.run("evaluate-fold", "0").code == 0
+    before, label = (
+        project.outputs(),
+        json.loads((project.folder / "data/prepared/labels.json").read_text())["labels"][0],
+    )
+    table = pd.read_csv(project.folder / "plots/per_label/fold_0.csv", index_col="label")
+    project.set({"inference.unscored": [label]})
+    assert project.run("evaluate-fold", "0").code == 0
+    metrics = json.loads((project.folder / "metrics/fold_0.json").read_text())
+    assert label in metrics["labels_skipped"]
+    assert metrics["auc_macro"] == pytest.approx(table["auc"].drop(label).mean(), abs=1e-4)
+    assert metrics["auc_macro"] != pytest.approx(table["auc"].mean(), abs=1e-4)
+    after = project.outputs()
+    assert {path for path in after if after[path] != before[path]} == {"metrics/fold_0.json", "params.yaml"}
+
+
 def test_another_batch_size_changes_no_more_than_the_last_digits(project: InProcessProject) -> None:
     """Kernels add in another order for another size: that is why evaluate_fold follows it and train_fold does not."""
     found = []

@@ -72,7 +72,7 @@ def compare(a: str, b: str, part: str = "oof", unpaired: bool = False) -> Answer
         raise UserError(f"--part = {part!r} is not allowed: it should be {' or '.join(PARTS)}")
     arms = as_arms(read_runs(a, part), read_runs(b, part), unpaired)
     ours, theirs = ([list(_auc(run)) for run in arm] for arm in (arms.a, arms.b))
-    auc = comparison.compare(ours, theirs, arms.paired)
+    auc = comparison.compare(ours, theirs, arms.paired, scored=_scored(arms))
     flags = ("selected",) if part == "oof" else ()
     n_images = int(np.isfinite(arms.a[0].truth[:, auc.labels]).any(axis=1).sum())
     difference = replace(auc.macro.estimate, n_images=n_images).of(*_sources(arms.runs)).flagged(*flags)
@@ -110,7 +110,12 @@ def _own(
 def _compared(arms: Arms, statistic: Callable[[FinishedRun], Iterable[LeaveOneOut]]) -> Comparison:
     """Compare a statistic of both arms' runs."""
     a, b = ([list(statistic(run)) for run in arm] for arm in (arms.a, arms.b))
-    return comparison.compare(a, b, arms.paired)
+    return comparison.compare(a, b, arms.paired, scored=_scored(arms))
+
+
+def _scored(arms: Arms) -> np.ndarray:
+    """(L,) the labels that means are over: those that every run scores."""
+    return np.logical_and.reduce([run.scored for run in arms.runs])
 
 
 def _auc(run: FinishedRun) -> Iterable[LeaveOneOut]:

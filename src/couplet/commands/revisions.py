@@ -25,7 +25,7 @@ from couplet.settings.yaml12 import read_settings
 
 WORKSPACE = (".", "workspace")
 PARTS = ("oof", "test")
-SEED, REPEAT = "seed", "train.repeat"
+SEED, REPEAT, UNSCORED = "seed", "train.repeat", "inference.unscored"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class FinishedRun:
     def truth(self) -> np.ndarray:
         """(n, L) of the part's images: 0, 1 or NaN."""
         return self.manifest.truth[self.rows]
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(L,) whether a label is in the run's means over labels (inference.unscored)."""
+        return self.manifest.scored(self.settings.get(UNSCORED, []))
 
     @property
     def patients(self) -> np.ndarray:

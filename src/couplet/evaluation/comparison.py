@@ -82,7 +82,13 @@ class Comparison:
         return found[0], found[1]
 
 
-def compare(a: Sequence[Run], b: Sequence[Run], paired: bool = True, level: float = LEVEL) -> Comparison:
+def compare(
+    a: Sequence[Run],
+    b: Sequence[Run],
+    paired: bool = True,
+    level: float = LEVEL,
+    scored: np.ndarray | None = None,
+) -> Comparison:
     """Compare two arms, label by label and in the mean over labels.
 
     With D_s the difference at repeat s, V_ss' = sum_g I_sg I_s'g of the patients' influences on D_s and D_s',
@@ -93,6 +99,7 @@ def compare(a: Sequence[Run], b: Sequence[Run], paired: bool = True, level: floa
         paired: repeats at the same place of the two lists share initial weights and batches. If not, the squared
             errors of the two arms' own means are added.
         level: coverage of the intervals.
+        scored: (L,) labels that may be in the mean (inference.unscored); None: all.
 
     Returns:
         The mean is over the labels that have a standard error: a label whose positives are all of one patient has
@@ -107,7 +114,8 @@ def compare(a: Sequence[Run], b: Sequence[Run], paired: bool = True, level: floa
     per_label = [
         _difference([[run[i]] for run in a], [[run[i]] for run in b], paired, level) for i in range(n_labels)
     ]
-    used = [i for i in range(n_labels) if not any(run[i].reason for run in (*a, *b))]
+    told = range(n_labels) if scored is None else np.flatnonzero(scored).tolist()
+    used = [i for i in told if not any(run[i].reason for run in (*a, *b))]
     if not used:
         nothing = Estimate(None, level=level, reason="no label has a standard error")
         nan = float("nan")

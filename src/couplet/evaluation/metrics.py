@@ -157,8 +157,9 @@ def all_scores(y_true: np.ndarray, y_prob: np.ndarray, labels: Sequence[str]) ->
 
     Returns:
         auc_macro, map, cp, cr, cf1, op, or, of1, top3 (the last six at most three labels an image), n_images,
-        labels_skipped: the names of the labels with one class only, which are not in auc_macro, map, cp, cr and
-        cf1. Their known cells are in op, or and of1, which count cells of all labels together.
+        labels_skipped: the names of the labels with one class only (or none: unknown throughout, as those of
+        inference.unscored are here), which are not in auc_macro, map, cp, cr and cf1. Their known cells are in op, or
+        and of1, which count cells of all labels together.
 
     Raises:
         ValueError: as `auc_per_label`, or another number of names than columns.

@@ -66,7 +66,7 @@ def couple(predicted: Predicted, params: Params) -> Coupled:
 
     Args:
         predicted: of the folds' models, without couplings.
-        params: the sections loss and refiner are read.
+        params: the sections loss and refiner are read, and which labels are scored.
     """
     parts = oof_parts(predicted.manifest, predicted.fold_of, predicted.oof_rows)
     inner = patient_parts(predicted.manifest.patients[predicted.oof_rows], PARTS_OF_ONE_FOLD)
@@ -75,11 +75,13 @@ def couple(predicted: Predicted, params: Params) -> Coupled:
     )
     refined = _with(predicted, fits.refined, fits.couplings.refined(predicted.test_by_fold))
     alone = _with(predicted, fits.alone, fits.couplings.alone(predicted.test_by_fold))
+    scored = predicted.manifest.scored(params.inference.unscored)
     gains = {
-        "oof": gain(predicted.oof_truth, refined.oof, alone.oof, predicted.oof_patients, parts),
+        "oof": gain(predicted.oof_truth, refined.oof, alone.oof, predicted.oof_patients, parts, scored),
     }
     if predicted.test_labelled:
-        gains["test"] = gain(predicted.test_truth, refined.test, alone.test, predicted.test_patients)
+        known, patients = predicted.test_truth, predicted.test_patients
+        gains["test"] = gain(known, refined.test, alone.test, patients, scored=scored)
     without = {part: as_read_back(table) for part, table in fits.without.items()}
     return Coupled(refined, alone, fits.couplings, fits, without, gains)
 
@@ -108,7 +110,11 @@ def coupling_scores(
         trained: (K, L, L) A of each fold's model, trained with it.
     """
     parts = oof_parts(predicted.manifest, predicted.fold_of, predicted.oof_rows)
-    truth, p = predicted.oof_truth, predicted.oof
+    truth, p, scored = (
+        predicted.oof_truth,
+        predicted.oof,
+        predicted.manifest.scored(params.inference.unscored),
+    )
     refiner, n_labels = params.refiner, len(predicted.labels)
     scores: dict[str, Any] = {
         "fit": refiner.fit if refiner.enabled else OFF,
@@ -124,10 +130,10 @@ def coupling_scores(
     scores["permutation_p"] = p_value
     told: tuple[float | None, float | None] = (None, None)
     if coupled:
-        told = revealed_gain(truth, p, parts, coupled.fits.of_part)
+        told = revealed_gain(truth, p, parts, coupled.fits.of_part, scored)
     elif n_labels <= MOST_LABELS:
         of_part = fits_of_parts(truth, p, parts, posterior_of(params.loss), REVEALED_WITH)
-        told = revealed_gain(truth, p, parts, of_part)
+        told = revealed_gain(truth, p, parts, of_part, scored)
     scores["revealed"] = {"auc": _rounded(told[0]), "log_loss": _rounded(told[1])}
     return scores | _matrix_scores(predicted, params, coupled, trained)
 

@@ -69,16 +69,19 @@ def _without_names(reason: str, names: Iterable[str]) -> str:
 
 
 def _labels(run: Run) -> Fact:
-    skipped = list(run.ensemble["oof"]["labels_skipped"])
-    in_folds = {name for fold in run.folds for name in fold.metrics["labels_skipped"]}
+    unscored = run.params.inference.unscored
+    skipped = [name for name in run.ensemble["oof"]["labels_skipped"] if name not in unscored]
+    in_folds = {name for fold in run.folds for name in fold.metrics["labels_skipped"]} - set(unscored)
     in_test = set(run.ensemble["test"]["labels_skipped"]) if "test" in run.ensemble else set()
+    in_test -= set(unscored)
     left_out = {
+        "trained, but left out of every mean (inference.unscored)": unscored,
         "no AUC (one class only), left out of every mean": skipped,
         "one class only in at least one fold": sorted(in_folds - set(skipped)),
         "one class only in the test part": sorted(in_test - set(skipped)),
     }
     details = [f"{why}: {_few(names)}" for why, names in left_out.items() if names]
-    value = f"{len(run.labels) - len(skipped)} of {len(run.labels)} scored"
+    value = f"{len(run.labels) - len(unscored) - len(skipped)} of {len(run.labels)} scored"
     # All by name: a column that was taken for a label by mistake must be seen here.
     named = _few(run.labels, NAMED_IN_ALL)
     return Fact("Labels", value, "; ".join([named, *details]), bool(details))

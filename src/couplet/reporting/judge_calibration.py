@@ -73,7 +73,7 @@ def judge_calibration(run: Run, parts: list[Part]) -> Calibration:
 
 def _rows(run: Run, shown_part: Part, part: Part, shown: list[int]) -> PartRows:
     prevalence = np.array([run.calibrated.calibrators[i].prevalence for i in shown], dtype=np.float64)
-    truth, patients = shown_part.truth, shown_part.patients
+    truth, patients, scored = shown_part.truth, shown_part.patients, run.scored
     pairs = []
     for values, flags, source in (
         (shown_part.raw, part.raw_flags, part.raw_source),
@@ -83,7 +83,12 @@ def _rows(run: Run, shown_part: Part, part: Part, shown: list[int]) -> PartRows:
         pairs.append(rows)
     before, after = pairs
     overall = [
-        means(part.truth, values, part.patients, np.array([one.p_value for one in rows]))
+        means(
+            part.truth[:, scored],
+            values[:, scored],
+            part.patients,
+            np.array([one.p_value for one, in_means in zip(rows, scored[shown], strict=True) if in_means]),
+        )
         for values, rows in ((part.raw, before), (part.q, after))
     ]
     first, second = (

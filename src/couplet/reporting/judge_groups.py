@@ -63,7 +63,7 @@ def judge_groups(run: Run, parts: list[Part]) -> Groups:
         differences=[_difference_sourced(one, part) for one in differences(judged, rows)],
         shortcuts=[
             _shortcut_sourced(row, part)
-            for row in shortcut_rows(judged, present, np.asarray(run.calibrated.parts))
+            for row in shortcut_rows(judged, present, np.asarray(run.calibrated.parts), run.scored[shown])
         ],
         lacking=[name for name in found if name not in present],
         picture=_picture(run, rows, shown),

@@ -44,7 +44,10 @@ class ShortcutRow(NamedTuple):
 
 
 def shortcut_rows(
-    judged: Judged, attributes: Mapping[str, np.ndarray], folds: np.ndarray
+    judged: Judged,
+    attributes: Mapping[str, np.ndarray],
+    folds: np.ndarray,
+    scored: np.ndarray | None = None,
 ) -> list[ShortcutRow]:
     """Pooled AUC, AUC within the attribute, and AUC of a predictor that knows the attribute alone.
 
@@ -52,6 +55,7 @@ def shortcut_rows(
         judged: n images out of fold.
         attributes: name -> (n,) texts; one with a single value has no row.
         folds: (n,) over which the attribute's own predictor is cross-fitted.
+        scored: (L,) labels that may be in the macro (inference.unscored); None: all.
     """
     truth, p, patients = judged.truth, judged.p, judged.patients
     left_out = list(leave_one_out_auc(truth, p, patients))
@@ -65,9 +69,8 @@ def shortcut_rows(
         within = estimates_of(truth, left_within)
         alone = auc_estimates(truth, predictor, patients, strata=folds)
         columns = (pooled, within, alone)
-        whole = [
-            i for i, row in enumerate(zip(*(c.per_label for c in columns), strict=True)) if _all_there(row)
-        ]
+        there = [_all_there(row) for row in zip(*(c.per_label for c in columns), strict=True)]
+        whole = [i for i, known in enumerate(there) if known and (scored is None or scored[i])]
         differences = [_minus(a, b) for a, b in zip(left_out, left_within, strict=True)]
         macro = _minus(*(_macro([side[i] for i in whole]) for side in (left_out, left_within)))
         scores = ((p, None), (p, values), (predictor, folds))

@@ -17,15 +17,18 @@ from couplet.results.scores import CalibrationScores
 LEVEL = 0.05  # of the test that a label's slope and intercept are 1 and 0, after Holm's correction
 
 
-def calibration_scores(predicted: Predicted, calibrated: Calibrated) -> dict[str, CalibrationScores]:
+def calibration_scores(
+    predicted: Predicted, calibrated: Calibrated, scored: np.ndarray | bool = True
+) -> dict[str, CalibrationScores]:
     """Of each part with known labels its means over labels, 4 decimals, None where nothing is known.
 
+    Labels that are not `scored` (L,) are in none of them, and not among those that may be miscalibrated.
     Coverage and singletons are of the test part alone: among the rows that the sets were made from coverage is true
     by construction.
     """
-    found = {part.name: _probability_scores(part) for part in labelled_parts(predicted, calibrated)}
+    found = {part.name: _probability_scores(part) for part in labelled_parts(predicted, calibrated, scored)}
     if "test" in found:
-        found["test"] |= _set_scores(predicted, calibrated)
+        found["test"] |= _set_scores(predicted, calibrated, scored)
     return found
 
 
@@ -43,8 +46,8 @@ def _probability_scores(part: Part) -> CalibrationScores:
     }
 
 
-def _set_scores(predicted: Predicted, calibrated: Calibrated) -> CalibrationScores:
-    scores = set_scores(predicted.test_truth, calibrated.decisions)
+def _set_scores(predicted: Predicted, calibrated: Calibrated, scored: np.ndarray | bool) -> CalibrationScores:
+    scores = set_scores(np.where(scored, predicted.test_truth, np.nan), calibrated.decisions)
     covered = {
         f"coverage_{name}": _rounded(_mean(_column_means(patient_shares(hits, predicted.test_patients))))
         for name, hits in (("present", scores.coverage_present), ("absent", scores.coverage_absent))

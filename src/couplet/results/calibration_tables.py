@@ -47,13 +47,19 @@ class Part:
     patients: np.ndarray
 
 
-def labelled_parts(predicted: Predicted, calibrated: Calibrated) -> list[Part]:
-    """The images out of fold, and the test part where any of its labels is known."""
+def labelled_parts(
+    predicted: Predicted, calibrated: Calibrated, scored: np.ndarray | bool = True
+) -> list[Part]:
+    """The images out of fold, and the test part where any of its labels is known.
+
+    `scored` (L,) are the labels that means over labels are of (inference.unscored); the truth of others is NaN.
+    """
     parts = [
         Part("oof", predicted.oof_truth, predicted.oof, calibrated.oof_q, predicted.oof_patients),
         Part("test", predicted.test_truth, predicted.test, calibrated.test_q, predicted.test_patients),
     ]
-    return parts if predicted.test_labelled else parts[:1]
+    kept = parts if predicted.test_labelled else parts[:1]
+    return [replace(part, truth=np.where(scored, part.truth, np.nan)) for part in kept]
 
 
 def tables_by_path(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,6 +58,33 @@ class Manifest:
         """(N,) patient of each image; an image without one stands for itself."""
         named = self.table["patient_id"].to_numpy(dtype=str)
         return np.where(named == "", self.ids.astype(str), named)
+
+    def scored(self, unscored: Sequence[str]) -> np.ndarray:
+        """(L,) whether a label is in the means over labels: all are but those that inference.unscored names.
+
+        Raises:
+            UserError: it names what is no label, or every label.
+        """
+        for name in unscored:
+            if name not in self.labels:
+                close = difflib.get_close_matches(name, self.labels, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"the labels are {', '.join(self.labels)}"
+                raise UserError(
+                    f"{self.project.params}: inference.unscored names {name!r}, which is no label: {hint}"
+                )
+        found = ~np.isin(self.labels, list(unscored))
+        if not found.any():
+            raise UserError(
+                f"{self.project.params}: inference.unscored names every label: leave one to score"
+            )
+        return found
+
+    def scored_truth(self, unscored: Sequence[str]) -> np.ndarray:
+        """(N, L) the truth that means over labels are of: NaN for the labels that inference.unscored names.
+
+        An unknown label is in no mean and takes no place among an image's highest ones. Raises as `scored`.
+        """
+        return np.where(self.scored(unscored), self.truth, np.float32("nan"))
 
 
 def write_manifest(

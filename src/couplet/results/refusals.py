@@ -81,7 +81,7 @@ def refuse_other_metrics(run: Run) -> None:
                 f"{path}: {prefix}n_images is {metrics['n_images']}, but {len(rows)} images were predicted: "
                 "run `dvc repro`"
             )
-        found, _ = macro_auc(run.truth[rows], probabilities)
+        found, _ = macro_auc(run.scored_truth[rows], probabilities)
         written = np.nan if metrics["auc_macro"] is None else metrics["auc_macro"]
         if not np.isclose(found, written, rtol=0, atol=1e-4, equal_nan=True):
             raise UserError(

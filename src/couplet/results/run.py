@@ -106,6 +106,16 @@ class Run:
         return self.manifest.truth
 
     @property
+    def scored(self) -> np.ndarray:
+        """(L,) whether a label is in the means over labels (inference.unscored)."""
+        return self.manifest.scored(self.params.inference.unscored)
+
+    @property
+    def scored_truth(self) -> np.ndarray:
+        """(N, L): 0, 1 or NaN; NaN for every image of a label that is in no mean."""
+        return self.manifest.scored_truth(self.params.inference.unscored)
+
+    @property
     def patients(self) -> np.ndarray:
         """(N,) patient of each image; an image without one stands for itself."""
         return self.manifest.patients

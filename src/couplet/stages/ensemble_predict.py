@@ -42,6 +42,7 @@ def ensemble_predict() -> None:
     refuse_stale_folds(params.split.folds, project)
     predicted = outputs = read_predicted(project, params.split.folds)
     manifest, test_ids = predicted.manifest, predicted.manifest.ids[predicted.test_rows]
+    scored = manifest.scored(params.inference.unscored)
     trained = None
     if params.refiner.trained:
         trained = read_trained_couplings(project, params.split.folds, manifest.labels)
@@ -52,11 +53,11 @@ def ensemble_predict() -> None:
 
     calibrated = calibrate(predicted, params, coupled.without if coupled else None)
     scores = {}
-    for part in labelled_parts(predicted, calibrated):
+    for part in labelled_parts(predicted, calibrated, scored):
         macro = auc_estimates(part.truth, part.p, part.patients).macro
         found = all_scores(part.truth, part.p, manifest.labels)
         scores[part.name] = with_interval(found, macro.low, macro.high)
-    calibration = calibration_scores(predicted, calibrated)
+    calibration = calibration_scores(predicted, calibrated, scored)
     couplings = coupling_scores(outputs, params, coupled, trained)
     plots = tables_by_path(predicted, calibrated, headline_range(predicted, calibrated, params.seed))
 

@@ -33,6 +33,7 @@ def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose image
     keep_freed_memory()
     manifest = read_manifest(project)
     folds = read_folds(manifest)
+    scored_truth = manifest.scored_truth(params.inference.unscored)
     rows, test_rows = np.flatnonzero(folds == str(fold)), np.flatnonzero(folds == "test")
     history = read_table(project.model(fold) / "history.csv", ())
     model = load_fold(fold, params, manifest)
@@ -41,7 +42,7 @@ def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose image
     test_probabilities = predict(model, params, manifest, test_rows, "test images")
     explanations = explain(model, params, manifest, test_rows if len(test_rows) else rows)
     truth = manifest.truth[rows]
-    scores = all_scores(truth, probabilities, manifest.labels)
+    scores = all_scores(scored_truth[rows], probabilities, manifest.labels)
 
     write_predictions(project.fold_predictions(fold), manifest.ids[rows], manifest.labels, probabilities)
     write_predictions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +64,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     arithmetic = arithmetic_record(device.type)
     manifest = read_manifest(project)
     refuse_other_store(params, project)
-    data = fold_data(manifest, read_folds(manifest), fold)
+    data = fold_data(manifest, read_folds(manifest), fold, params.inference.unscored)
     predictor = build_predictor(
         params,
         manifest.labels,
@@ -124,8 +124,11 @@ def first_process_workspace(processes: Processes, key: str, project: Project) ->
         yield project.scratch
 
 
-def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
-    """Training images are those of every other fold; test images are in neither part."""
+def fold_data(manifest: Manifest, folds: np.ndarray, fold: int, unscored: Sequence[str] = ()) -> FoldData:
+    """Training images are those of every other fold; test images are in neither part.
+
+    Of labels that are `unscored` the truth is hidden where an epoch is chosen.
+    """
     val = folds == str(fold)
     train = ~val & (folds != "test")
     for name, rows in (("trains", train), ("validates", val)):
@@ -139,7 +142,7 @@ def fold_data(manifest: Manifest, folds: np.ndarray, fold: int) -> FoldData:
         train_positions=manifest.positions[train],
         train_truth=manifest.truth[train],
         val_positions=manifest.positions[val],
-        val_truth=manifest.truth[val],
+        val_truth=manifest.scored_truth(unscored)[val],
     )
 
 

@@ -44,6 +44,7 @@ def gain(
     without: np.ndarray,
     patients: np.ndarray,
     parts: np.ndarray | None = None,
+    scored: np.ndarray | None = None,
 ) -> Gain:
     """The paired gain, its interval by patient (`evaluation.comparison`, one repeat).
 
@@ -53,9 +54,10 @@ def gain(
             so that calibration does not pass for coupling.
         patients: (n,) of each image.
         parts: (n,) whose images were refined by the same couplings; None: all of them.
+        scored: (L,) labels that the macro-AUC is of; None: all. The log loss is an image's, of all its labels.
     """
     arms = [list(leave_one_out_auc(truth, q, patients, parts)) for q in (with_them, without)]
-    auc = compare([arms[0]], [arms[1]]).macro.estimate
+    auc = compare([arms[0]], [arms[1]], scored=scored).macro.estimate
     return Gain(auc, mean(losses(truth, without) - losses(truth, with_them), patients))
 
 
@@ -158,17 +160,21 @@ def permuted(
 
 
 def revealed_gain(
-    truth: np.ndarray, p: np.ndarray, parts: np.ndarray, of_part: dict[int, LabelCouplings]
+    truth: np.ndarray,
+    p: np.ndarray,
+    parts: np.ndarray,
+    of_part: dict[int, LabelCouplings],
+    scored: np.ndarray | bool = True,
 ) -> tuple[float, float]:
     """Gain in AUC and in log loss per image if the truth of all other labels were known: what label dependence beyond
-    the picture can give at most. Near 0 no coupling can help on these data.
+    the picture can give at most. Near 0 no coupling can help on these data. The mean AUC is that of labels `scored`.
     """
     told, alone = np.full(p.shape, np.nan), np.full(p.shape, np.nan)
     for part, couplings in of_part.items():
         own = parts == part
         told[own], alone[own] = couplings.revealed(p[own], truth[own]), couplings.alone(p[own])
     log_loss = float(np.nanmean(losses(truth, alone) - losses(truth, told)))
-    return auc_difference(truth, told, alone, parts), log_loss
+    return auc_difference(np.where(scored, truth, np.nan), told, alone, parts), log_loss
 
 
 @dataclass(frozen=True)

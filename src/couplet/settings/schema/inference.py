@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from couplet.settings.schema.section import COUPLET, PAPER_1, Section
 
@@ -32,3 +32,15 @@ class InferenceParams(Section):
         description="images per step of prediction; validation while training takes train.batch_size",
         json_schema_extra=PAPER_1,
     )
+    unscored: list[Annotated[str, Field(min_length=1)]] = Field(
+        [],
+        description="labels that are trained and predicted, but in no mean over labels and not in an epoch's choice",
+        json_schema_extra=COUPLET,
+    )
+
+    @field_validator("unscored")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"inference.unscored names a label twice: {value}")
+        return value
