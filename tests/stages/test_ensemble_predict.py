@@ -72,6 +72,15 @@ def test_the_submission_has_the_samples_columns_in_its_order(tmp_path: Path, hea
         assert by_id.loc[name, list(LABELS)].tolist() == PROBABILITIES[i].tolist()
 
 
+def test_a_test_part_that_was_dealt_anew_has_its_own_rows(tmp_path: Path) -> None:
+    project = prepared(tmp_path / "project", ["Edema", "Image_name", *(x for x in LABELS if x != "Edema")])
+    with contextlib.chdir(project.folder):
+        dealt = np.array(["00000001_001_001.jpg", "00000051_001_001.jpg"])
+        table = submission(read_manifest(), dealt, PROBABILITIES[:2], np.full((4, 14), 0.5), own_test=False)
+    assert list(table.columns) == ["image_id", *LABELS] and table["image_id"].tolist() == dealt.tolist()
+    np.testing.assert_array_equal(table[list(LABELS)], PROBABILITIES[:2])
+
+
 def test_a_sample_in_the_labels_order_leaves_nothing_behind(tmp_path: Path) -> None:
     project = prepared(tmp_path / "project")
     assert "submission_columns" not in json.loads((project.folder / HERE.labels).read_text())

@@ -15,6 +15,7 @@ from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.manifest import write_manifest
 from couplet.stages.split_mis import split_mis
+from tests.support.errors import refused
 
 LABELS = ["Edema", "Fracture", "Nodule"]
 
@@ -116,6 +117,40 @@ def test_the_data_sets_own_test_part_wins() -> None:
     assert plot.loc[plot["fold"] == "test", ["positives", "share"]].isna().all(axis=None)
     assert plot.loc[plot["fold"] != "test", "share"].notna().all()
     assert metrics["patients_in_train_and_test"] == 0
+
+
+def test_an_own_test_part_that_is_not_kept_is_dealt_anew_by_patient(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = example(60)
+    own = table["patient_id"] < "0020"
+    table.loc[own, "part"] = "test"
+    write_prepared(table, LABELS, own_test=False, test_fraction=0.25, folds=[0], holdout=0.125)
+    folds, metrics, _ = run()
+    found = folds.set_index("image_id")["fold"].reindex(table["image_id"]).to_numpy()
+    assert set(found[own]) == set(found[~own]) == {"0", "train", "test"}
+    assert metrics["patients_in_two_folds"] == metrics["patients_in_train_and_test"] == 0
+    assert pd.Series(found).groupby(table["patient_id"].to_numpy()).nunique().max() == 1
+    assert metrics["n_test_images"] == pytest.approx(0.25 * len(table), abs=0.02 * len(table))
+    # The same deal as of the same images without a test part of their own.
+    table["part"] = "train"
+    write_prepared(table, LABELS, own_test=False, test_fraction=0.25, folds=[0], holdout=0.125)
+    assert run()[0].equals(folds)
+    out = capsys.readouterr().out
+    assert out.count("split.own_test = false changes nothing: the data set has no test part of its own") == 1
+
+
+def test_an_own_test_part_of_hidden_labels_cannot_be_dealt() -> None:
+    table = example(60)
+    own = table["patient_id"] < "0020"
+    table.loc[own, "part"] = "test"
+    table.loc[own, LABELS] = np.nan
+    write_prepared(table, LABELS, own_test=False)
+    assert refused(split_mis) == (
+        "params.yaml: split.own_test is false, but no label of the data set's own test part is known in "
+        "data/prepared/manifest.csv: set it to true"
+    )
+    assert not HERE.folds.exists()
 
 
 def test_patients_in_the_own_test_part_and_in_train_are_counted() -> None:

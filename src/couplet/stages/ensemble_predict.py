@@ -49,7 +49,7 @@ def ensemble_predict() -> None:
     coupled = couple(outputs, params) if params.refiner.fitted_afterwards else None
     if coupled:  # from here on everything is of the refined probabilities
         predicted = coupled.predicted
-    submitted = submission(manifest, test_ids, predicted.test, predicted.oof)
+    submitted = submission(manifest, test_ids, predicted.test, predicted.oof, params.split.own_test)
 
     calibrated = calibrate(predicted, params, coupled.without if coupled else None)
     scores = {}
@@ -88,7 +88,7 @@ def ensemble_predict() -> None:
 
 
 def submission(
-    manifest: Manifest, test_ids: np.ndarray, ensemble: np.ndarray, oof: np.ndarray
+    manifest: Manifest, test_ids: np.ndarray, ensemble: np.ndarray, oof: np.ndarray, own_test: bool = True
 ) -> pd.DataFrame:
     """The data set's own table, in its own order of rows and columns.
 
@@ -98,7 +98,8 @@ def submission(
     path = manifest.project.submission_rows
     columns = tuple(read_table(path, required=("image_id",)).columns)
     wanted = read_table(path, columns)
-    if wanted.empty:  # the test part was split off after prepare: the data set itself has no submission
+    # A test part that was dealt after prepare: the data set itself has no submission of it.
+    if wanted.empty or not own_test:
         wanted = pd.DataFrame({"image_id": test_ids})
     id_column = wanted.columns[0]
     predicted = pd.DataFrame(ensemble, columns=manifest.labels, index=test_ids)
@@ -108,7 +109,8 @@ def submission(
         say(f"submission: {unseen} test images could not be read and get each label's mean probability")
     rows = rows.fillna(dict(zip(manifest.labels, oof.mean(axis=0), strict=True)))
     rows.insert(0, id_column, wanted[id_column].to_numpy())
-    return rows.reset_index(drop=True)[_submission_columns(manifest, id_column)]
+    asked = _submission_columns(manifest, id_column) if own_test else [id_column, *manifest.labels]
+    return rows.reset_index(drop=True)[asked]
 
 
 def _submission_columns(manifest: Manifest, id_column: str) -> list[str]:

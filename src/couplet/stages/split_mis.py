@@ -77,11 +77,13 @@ def say_who_shares(metrics: SplitMetrics, manifest: Manifest, split: SplitParams
 
 
 def say_what_is_idle(fold: np.ndarray, manifest: Manifest, split: SplitParams) -> None:
-    """Say which labels nothing can be learned of, and that a chosen split.test_fraction is not used."""
+    """Say which labels nothing can be learned of, and which chosen settings of the test part change nothing."""
     if idle := one_valued_line(manifest.truth[fold != "test"], manifest.labels):
         say(f"warning: {idle}")
     own = bool((manifest.table["part"] == "test").any())
-    if own and split.test_fraction != SplitParams.model_fields["test_fraction"].default:
+    if not own and not split.own_test:
+        say("split.own_test = false changes nothing: the data set has no test part of its own")
+    if own and split.own_test and split.test_fraction != SplitParams.model_fields["test_fraction"].default:
         say(f"split.test_fraction = {split.test_fraction} is not used: the data set has its own test part")
 
 
@@ -99,7 +101,7 @@ def groups_to_keep_together(manifest: Manifest, people: np.ndarray, split: Split
     if split.group_by == "none":
         return manifest.ids
     patients = manifest.table["patient_id"].to_numpy()
-    blank = np.flatnonzero((patients == "") & (manifest.table["part"].to_numpy() != "test"))
+    blank = np.flatnonzero((patients == "") & ~own_test_part(manifest, split))
     if len(blank):
         raise UserError(
             f"{manifest.project.manifest}: {len(blank)} of {len(patients)} images have no patient_id (first: "
@@ -108,8 +110,25 @@ def groups_to_keep_together(manifest: Manifest, people: np.ndarray, split: Split
     return people
 
 
+def own_test_part(manifest: Manifest, split: SplitParams) -> np.ndarray:
+    """(N,) which images are the data set's own test part; none are with split.own_test: false.
+
+    Raises:
+        UserError: it should be dealt anew, and none of its labels is known: nothing could be trained on it.
+    """
+    own = manifest.table["part"].to_numpy() == "test"
+    if split.own_test or not own.any():
+        return own
+    if not np.isfinite(manifest.truth[own]).any():
+        raise UserError(
+            f"{manifest.project.params}: split.own_test is false, but no label of the data set's own test part is "
+            f"known in {manifest.project.manifest}: set it to true"
+        )
+    return np.zeros_like(own)
+
+
 def choose_test_part(manifest: Manifest, people: np.ndarray, split: SplitParams, seed: int) -> np.ndarray:
-    """(N,) "test" or "": the data set's own test part, else split.test_fraction of it, stratified.
+    """(N,) "test" or "": the data set's own test part (split.own_test), else split.test_fraction of it, stratified.
 
     Also where the folds are dealt by image (split.group_by: none, as the paper does) the test part is dealt by
     patient, those that share a picture as one, so that its score does not leak.
@@ -117,7 +136,7 @@ def choose_test_part(manifest: Manifest, people: np.ndarray, split: SplitParams,
     Raises:
         UserError: no labelled image is left for the folds, or the fraction gives an empty test part.
     """
-    test = manifest.table["part"].to_numpy() == "test"
+    test = own_test_part(manifest, split)
     if not (np.isfinite(manifest.truth) & ~test[:, None]).any():
         raise UserError(
             f"{manifest.project.manifest}: none of its {(~test).sum()} train images has a label: check the label "

@@ -21,8 +21,13 @@ class SplitParams(Section):
         description="patient: nobody is in two folds; none: by image, as the paper does (leaks)",
         json_schema_extra=DIFFERS,
     )
+    own_test: bool = Field(
+        True,
+        description="keep the data set's own test part; false: deal test_fraction of all images anew",
+        json_schema_extra=COUPLET,
+    )
     test_fraction: float = Field(
-        0.2, ge=0, lt=1, description="used only without a test part of its own", json_schema_extra=COUPLET
+        0.2, ge=0, lt=1, description="used only where no own test part is kept", json_schema_extra=COUPLET
     )
     holdout: float = Field(
         0.0,
