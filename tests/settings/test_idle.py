@@ -145,6 +145,10 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             "model.head_args.static_init = random is not read: model.head_args.beta is 1",
         ),
         (
+            {"model.freeze": 1.0, "optimizer.backbone_lr_factor": 0.1},
+            "optimizer.backbone_lr_factor = 0.1 is not read: model.freeze is 1",
+        ),
+        (
             {"image.store_size": 380, "inference.view": "centre"},
             "inference.view = centre: image.store_size is image.size, so every view is the whole picture",
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
 from couplet.models.head import head_class
+from couplet.models.layers import append_pooling, freeze_first_layers
 from couplet.models.squeeze import use_channels_last_squeeze
 from couplet.project.errors import UserError
 from couplet.settings.params import ModelParams
@@ -46,14 +48,30 @@ class Backbone(nn.Module):
     Attributes:
         num_features: F.
         weights: SHA-256 of the pretrained weights' file, or "none".
+        frozen: modules of the network that never change (model.freeze).
     """
 
-    def __init__(self, network: nn.Module, num_features: int, channels_last: bool, weights: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        num_features: int,
+        channels_last: bool,
+        weights: str,
+        frozen: Sequence[nn.Module] = (),
+    ) -> None:
         super().__init__()
         self.network = network
+        self.frozen = tuple(frozen)
         self.num_features = num_features
         self.channels_last = channels_last
         self.weights = weights
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen layers stay in evaluation mode: no dropout, no drop path, batch statistics as they are."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) to features; the caller's autocast applies."""
@@ -95,8 +113,11 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
     else:
         network, digest = _build(model, arguments), "none"
     use_channels_last_squeeze(network)
+    if model.extra_pool:
+        append_pooling(network, model.extra_pool, model.backbone)
     num_features, channels_last = _probe(network, model, image_size)
-    return Backbone(network, num_features, channels_last, digest)
+    frozen = freeze_first_layers(network, model.freeze, model.backbone)
+    return Backbone(network, num_features, channels_last, digest, frozen).train()
 
 
 def pretrained_digest(model: ModelParams, weights_folder: Path) -> str:

@@ -90,6 +90,9 @@ class Params(Section):
         if patience >= epochs - 1:
             why = f"train.patience = {patience} never stops a training of schedule.epochs = {epochs}"
             found.append(Idle(("train.patience",), why))
+        factor = self.optimizer.backbone_lr_factor
+        if self.model.freeze == 1:
+            found.append(not_read("optimizer.backbone_lr_factor", factor, "model.freeze is 1"))
         view, size = self.inference.view, self.image.size
         if size == self.image.store_size:
             why = (

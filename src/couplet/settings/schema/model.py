@@ -10,8 +10,10 @@ from couplet.settings.schema.plugins import HEADS
 from couplet.settings.schema.section import (
     BOTH_PAPERS,
     COUPLET,
+    OWN_PAPER,
     PAPER_1,
     PAPER_2,
+    Fraction,
     Idle,
     Section,
     not_read,
@@ -32,6 +34,16 @@ class ModelParams(Section):
     )
     backbone_args: dict[str, Any] = Field(
         {}, description="timm's own arguments, for a thinner net", json_schema_extra=COUPLET
+    )
+    freeze: Fraction = Field(
+        0.0,
+        description="share of the backbone's layers, from the input on, that never change",
+        json_schema_extra=OWN_PAPER,
+    )
+    extra_pool: str = Field(
+        "",
+        description="a stage of the backbone, as layer1, after which 3 x 3 max pooling of stride 2 is added",
+        json_schema_extra=OWN_PAPER,
     )
     dropout: float = Field(
         0.4,

@@ -16,7 +16,7 @@ Width = Annotated[int, Field(ge=1)]
 PAPER_1: JsonDict = {"source": "1"}  # paper 1 or its released code
 PAPER_2: JsonDict = {"source": "2"}  # paper 2, or ADD-GCN where paper 2 leaves it open
 BOTH_PAPERS: JsonDict = {"source": "1, 2"}
-OWN_PAPER: JsonDict = {"source": "own"}  # the paper of the head or loss itself, or its released code
+OWN_PAPER: JsonDict = {"source": "own"}  # the paper of the head, loss or preset itself, or its released code
 COUPLET: JsonDict = {"source": "c"}
 DIFFERS: JsonDict = {"source": "**c**"}  # couplet's own choice where a paper has another
 
