@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.optim import param_groups_weight_decay
 
 from couplet.models.backbone import Backbone
 from couplet.models.heads.db_dgcn import DualBranchDynamicGCN
 from couplet.models.heads.linear import LinearHead
-from couplet.models.predictor import Predictor
+from couplet.models.predictor import Predictor, build_predictor
 from couplet.models.refiner import LabelGraphRefiner
 from couplet.settings.params import OptimizerParams
 from couplet.training.optimizer import build_optimizer, set_learning_rate
+from tests.support.params import params_with
 
 
 def small_predictor(refiner: bool = True) -> Predictor:
@@ -42,6 +44,54 @@ def test_groups_cover_every_parameter_once():
 def test_the_ablation_has_the_same_groups_less_the_refiner():
     optimizer = build_optimizer(small_predictor(refiner=False), OptimizerParams())
     assert [group["name"] for group in optimizer.param_groups] == ["backbone", "head"]
+
+
+@pytest.mark.parametrize("head", ["mlp", "label_mlp"])
+def test_what_does_not_decay_is_what_timm_says(head: str):
+    """Biases, norms and Swin's own position tables; of label_mlp each label's biases, which are rows of a table."""
+    arguments = {"img_size": 64, "window_size": 2, "depths": [1, 1, 1, 1], "embed_dim": 16}
+    params = params_with(
+        {
+            "image.size": 64,
+            "model.backbone": "swin_tiny_patch4_window7_224",
+            "model.pretrained": False,
+            "model.backbone_args": arguments,
+            "model.head": head,
+            "model.head_args": {"hidden": [8]},
+            "refiner.conditional": "gate",
+        }
+    )
+    predictor = build_predictor(params, ["a", "b", "c"], 0)
+    settings = OptimizerParams(lr=0.05, backbone_lr_factor=0.1, weight_decay=0.05, decay_vectors=False)
+    optimizer = build_optimizer(predictor, settings)
+    by_name = {group["name"]: group for group in optimizer.param_groups}
+    assert list(by_name) == [
+        "backbone",
+        "backbone_vectors",
+        "head",
+        "head_vectors",
+        "refiner",
+        "gate",
+        "gate_vectors",
+    ]
+    decays = [by_name[name]["weight_decay"] for name in by_name]
+    assert decays == [0.05, 0.0, 0.05, 0.0, 0.0, 0.05, 0.0]
+    assert [by_name[name]["lr"] for name in by_name] == pytest.approx([0.005, 0.005, *[0.05] * 5])
+
+    network = predictor.backbone.network
+    timms = param_groups_weight_decay(network, 0.05, no_weight_decay_list=network.no_weight_decay())
+    for name, group in zip(("backbone_vectors", "backbone"), timms, strict=True):
+        assert [id(p) for p in by_name[name]["params"]] == [id(p) for p in group["params"]]
+    names = {id(p): name for name, p in predictor.named_parameters()}
+    kept = {
+        names[id(p)] for name in by_name if not by_name[name]["weight_decay"] for p in by_name[name]["params"]
+    }
+    assert any("relative_position_bias_table" in name for name in kept)
+    for name, parameter in predictor.named_parameters():
+        table = "relative_position" in name or name.startswith("head.biases.") or name == "refiner.A"
+        assert (name in kept) == (parameter.ndim <= 1 or table), name
+    every = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(every) == sorted(names)
 
 
 def test_frozen_parameters_are_left_out():

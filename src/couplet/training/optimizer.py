@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from timm.optim import param_groups_weight_decay
+from torch import nn
 from torch.nn import Parameter
 
 from couplet.models.predictor import Predictor
 from couplet.settings.params import OptimizerParams
 from couplet.training.proximal import ProximalStep
+
+Part = tuple[str, Iterable[Parameter], float, float]
+"""Name, parameters, learning rate and weight decay of a group."""
 
 
 def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.optim.Optimizer:
@@ -20,6 +25,9 @@ def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.o
     refiner `refiner` (A; lr * refiner.lr_factor, never weight decay: its own penalty alone is to pull A to zero), and
     with a gate `gate` (as the head). Each group's `base_lr` is what `set_learning_rate` multiplies. With
     refiner.sparsity: proximal each step ends with the couplings' proximal step.
+
+    With decay_vectors: false what is not to decay is a group of its own behind the rest, `backbone_vectors` and so on:
+    biases, parameters of one dimension, and what a module names in `no_weight_decay` (timm's rule).
 
     Args:
         predictor: already on its device; the fused implementations take what they need from there.
@@ -34,15 +42,15 @@ def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.o
 
 def _build(predictor: Predictor, optimizer: OptimizerParams) -> torch.optim.Optimizer:
     backbone_lr = optimizer.lr * optimizer.backbone_lr_factor
-    parts: list[tuple[str, Iterable[Parameter], float, float]] = [
-        ("backbone", predictor.backbone.parameters(), backbone_lr, optimizer.weight_decay),
-        ("head", predictor.head.parameters(), optimizer.lr, optimizer.weight_decay),
+    parts = [
+        *_decaying("backbone", predictor.backbone.network, backbone_lr, optimizer),
+        *_decaying("head", predictor.head, optimizer.lr, optimizer),
     ]
     refiner = predictor.refiner
     if refiner is not None:
         parts.append(("refiner", [refiner.A], optimizer.lr * refiner.lr_factor, 0.0))
         if refiner.gate is not None:
-            parts.append(("gate", refiner.gate.parameters(), optimizer.lr, optimizer.weight_decay))
+            parts += _decaying("gate", refiner.gate, optimizer.lr, optimizer)
     groups: list[dict[str, Any]] = [
         {
             "name": name,
@@ -61,6 +69,20 @@ def _build(predictor: Predictor, optimizer: OptimizerParams) -> torch.optim.Opti
                 sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
     return torch.optim.AdamW(groups, lr=optimizer.lr, fused=True)
+
+
+def _decaying(name: str, module: nn.Module, lr: float, optimizer: OptimizerParams) -> list[Part]:
+    """A module's parameters, and where vectors do not decay those that do not."""
+    if optimizer.decay_vectors:
+        return [(name, module.parameters(), lr, optimizer.weight_decay)]
+    named = getattr(module, "no_weight_decay", set)()
+    # Any weight decay: with 0 timm would put everything into one group.
+    kinds = param_groups_weight_decay(module, 1.0, no_weight_decay_list=named)
+    matrices, vectors = (
+        [p for kind in kinds if bool(kind["weight_decay"]) == decays for p in kind["params"]]
+        for decays in (True, False)
+    )
+    return [(name, matrices, lr, optimizer.weight_decay), (f"{name}_vectors", vectors, lr, 0.0)]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -42,6 +42,10 @@ class LabelMLPHead(Head):
         """Build it from settings/heads/label_mlp.py."""
         return cls(inputs.in_features, inputs.n_labels, settings.hidden)
 
+    def no_weight_decay(self) -> set[str]:
+        """Of each label's net the biases are vectors; here they are rows of one table (optimizer.decay_vectors)."""
+        return {f"biases.{layer}" for layer in range(len(self.biases))}
+
     def forward(self, features: Tensor) -> Tensor:
         """Pooled features (B, F) to logits (B, L), in float32 even under autocast."""
         with torch.autocast(features.device.type, enabled=False):

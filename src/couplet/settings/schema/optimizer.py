@@ -8,6 +8,7 @@ from pydantic import Field
 
 from couplet.settings.schema.section import (
     BOTH_PAPERS,
+    OWN_PAPER,
     PAPER_1,
     PAPER_2,
     Idle,
@@ -31,12 +32,22 @@ class OptimizerParams(Section):
         1.0, description="the backbone's learning rate is lr times this", json_schema_extra=PAPER_2
     )
     weight_decay: NotNegative = Field(1e-4, description="of backbone and head", json_schema_extra=PAPER_1)
+    decay_vectors: bool = Field(
+        True,
+        description="false: no weight decay of biases, norms and what a network names itself, as position tables",
+        json_schema_extra=OWN_PAPER,
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd", json_schema_extra=PAPER_2)
     max_grad_norm: Positive = Field(
         1.0, description="bound of the global gradient norm", json_schema_extra=PAPER_1
     )
 
     def idle(self) -> list[Idle]:
-        """AdamW has betas of its own."""
+        """AdamW has betas of its own; where nothing decays vectors do not either."""
         reason = f"optimizer.name is {self.name}"
-        return [] if self.name == "sgd" else [not_read("optimizer.momentum", self.momentum, reason)]
+        found = [] if self.name == "sgd" else [not_read("optimizer.momentum", self.momentum, reason)]
+        if not self.weight_decay:
+            found.append(
+                not_read("optimizer.decay_vectors", self.decay_vectors, "optimizer.weight_decay is 0")
+            )
+        return found
