@@ -22,6 +22,7 @@ from couplet.training import loop
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
+from couplet.training.schedule import plateau
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
 from tests.support.folds import (
@@ -494,6 +495,25 @@ def test_what_is_scored_is_the_averaged_predictor(data: FoldData, tmp_path: Path
         pytest.fail("this seed should improve in the last epoch")
     assert all(torch.equal(run.best[key], run.ema.shadow[key]) for key in run.best)
     assert not torch.equal(run.best["refiner.A"], run.predictor.state_dict()["refiner.A"])
+
+
+def test_the_rate_falls_where_validation_no_longer_improves_and_a_resumed_run_knows(
+    data: FoldData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the fifth of seven epochs: what the rate follows from is in the checkpoint's history."""
+    params = settings(
+        schedule__name="plateau",
+        schedule__epochs=7,
+        schedule__factor=0.5,
+        schedule__patience=0,
+        train__patience=7,
+    )
+    straight = killed_and_resumed(data, tmp_path, params, 4 * 3 + 1, monkeypatch)
+    history = straight.progress.history
+    scores = [row["val_auc_macro"] for row in history]
+    rates = [plateau(scores[:epoch], patience=0, factor=0.5) for epoch in range(7)]
+    assert [row["lr"] for row in history] == [params.optimizer.lr * rate for rate in rates]
+    assert rates[-1] < 1
 
 
 def test_an_epoch_is_chosen_by_the_view_that_predictions_are_made_of(

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from couplet.settings.params import ScheduleParams
-from couplet.training.schedule import learning_rate_factor, step_decay, warmup_cosine
+from couplet.training.schedule import learning_rate_factor, plateau, step_decay, warmup_cosine
 
 
 def test_learning_rate_at_start_warmup_end_and_last_step():
@@ -42,8 +44,26 @@ def test_steps_fall_at_the_start_of_their_epoch():
     assert step_decay(10**6, 7, [], 0.1) == 1.0
 
 
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_plateau_is_torchs_reduce_lr_on_plateau(patience: int):
+    random = np.random.default_rng(patience)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=patience, threshold=0, min_lr=0, eps=0
+    )
+    scores: list[float] = []
+    for score in random.integers(60, 75, 40) / 100:  # with ties
+        scores.append(float(score))
+        theirs.step(score)
+        assert plateau(scores, patience, 0.5) == optimizer.param_groups[0]["lr"]
+    assert optimizer.param_groups[0]["lr"] < 1
+
+
 def test_the_settings_choose_the_schedule():
     cosine = ScheduleParams(epochs=4, warmup_epochs=2)
     assert learning_rate_factor(cosine, 5, 10) == warmup_cosine(5, 10, 4, 2) == 0.25
     steps = ScheduleParams(name="step", epochs=4, milestones=[2], factor=0.5)
     assert learning_rate_factor(steps, 25, 10) == 0.5
+    falling = ScheduleParams(name="plateau", epochs=4, warmup_epochs=0, factor=0.5, patience=0)
+    assert learning_rate_factor(falling, 25, 10, [0.7, 0.7]) == 0.5

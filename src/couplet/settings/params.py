@@ -90,6 +90,10 @@ class Params(Section):
         if patience >= epochs - 1:
             why = f"train.patience = {patience} never stops a training of schedule.epochs = {epochs}"
             found.append(Idle(("train.patience",), why))
+        slower = self.schedule.patience
+        if self.schedule.name == "plateau" and patience <= slower + 1 < epochs - 1:
+            why = f"schedule.patience = {slower}: with train.patience = {patience} training ends where the rate falls"
+            found.append(Idle(("schedule.patience", "train.patience"), why))
         factor = self.optimizer.backbone_lr_factor
         if self.model.freeze == 1:
             found.append(not_read("optimizer.backbone_lr_factor", factor, "model.freeze is 1"))

@@ -209,7 +209,8 @@ class Trainer:
             raise Stopped(f"fold {self.fold}: stopped by SIGTERM at {where}: run `dvc repro` to go on")
 
     def _learning_rate_factor(self, step: int) -> float:
-        return learning_rate_factor(self.params.schedule, step, self.batches_per_epoch)
+        scores = [epoch["val_auc_macro"] for epoch in self.progress.history]
+        return learning_rate_factor(self.params.schedule, step, self.batches_per_epoch, scores)
 
     def _validate(self) -> None:
         """Validation macro-AUC of the averaged weights, without TTA; the best epoch is kept (ties: the earlier)."""

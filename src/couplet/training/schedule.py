@@ -39,8 +39,41 @@ def step_decay(step: int, steps_per_epoch: int, milestones: Sequence[int], facto
     return float(factor ** sum(step >= milestone * steps_per_epoch for milestone in milestones))
 
 
-def learning_rate_factor(schedule: ScheduleParams, step: int, steps_per_epoch: int) -> float:
-    """The factor that params.yaml's section `schedule` asks for at a step."""
+def plateau(scores: Sequence[float], patience: int, factor: float) -> float:
+    """`factor` to the power of how often validation has not improved for more than `patience` epochs.
+
+    torch's ReduceLROnPlateau with mode max and threshold 0, as a function of all that it was told: a run that goes on
+    needs no state but its history.
+
+    Args:
+        scores: validation macro-AUC of the epochs done, in order.
+        patience: epochs that may be no better than the best so far; counted anew from each fall.
+
+    >>> [plateau([0.7, 0.8, 0.8, 0.79, 0.75, 0.7][:n], patience=1, factor=0.5) for n in range(7)]
+    [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+    best, waited, falls = float("-inf"), 0, 0
+    for score in scores:
+        waited = 0 if score > best else waited + 1
+        best = max(best, score)
+        if waited > patience:
+            falls, waited = falls + 1, 0
+    return float(factor**falls)
+
+
+def learning_rate_factor(
+    schedule: ScheduleParams, step: int, steps_per_epoch: int, scores: Sequence[float] = ()
+) -> float:
+    """The factor that params.yaml's section `schedule` asks for at a step.
+
+    Args:
+        schedule: the section.
+        step: optimiser steps done so far, from 0.
+        steps_per_epoch: of the training.
+        scores: validation macro-AUC of the epochs done; `plateau` alone reads them.
+    """
+    if schedule.name == "plateau":
+        return plateau(scores, schedule.patience, schedule.factor)
     if schedule.name == "step":
         return step_decay(step, steps_per_epoch, schedule.milestones, schedule.factor)
     return warmup_cosine(step, steps_per_epoch, schedule.epochs, schedule.warmup_epochs)
