@@ -268,8 +268,34 @@ def test_switching_one_augmentation_leaves_the_others_draws_alone() -> None:
     crop = augment(rotation=0.0, flip=0.0)
     assert (crop_boxes(draws, 72, 64, crop) == crop_boxes(draws, 72, 64, augment())).all()
     columns = [*range(20), views.TOP, views.LEFT, views.FLIP, views.ANGLE]
-    columns += [views.BRIGHTNESS, views.CONTRAST, views.ORDER]
+    columns += [views.BRIGHTNESS, views.CONTRAST, views.ORDER, views.ACROSS, views.DOWN]
     assert columns == list(range(N_DRAWS))
+
+
+@pytest.mark.parametrize(("across", "down"), [(0, 0), (3, 0), (-4, 7), (10, -10)])
+def test_a_shift_by_whole_pixels_is_a_slice_with_black_outside(across: int, down: int) -> None:
+    images, draws = torch.randint(1, 256, (1, 1, 40, 40), dtype=torch.uint8), some_draws(1)
+    draws[0, views.ACROSS], draws[0, views.DOWN] = (across / 10 + 1) / 2, (down / 10 + 1) / 2
+    found = unnormalised(training_view(images, draws, 40, augment(**PLAIN, translate=0.25), MEAN, STD))
+    padded = torch.nn.functional.pad(images[0, 0].float() / 255, (10, 10, 10, 10))
+    expected = padded[10 - down : 50 - down, 10 - across : 50 - across]
+    torch.testing.assert_close(found[0, 0], expected, atol=2e-5, rtol=0)
+
+
+def test_a_shift_comes_after_the_turn_and_never_beyond_its_share() -> None:
+    images, draws = smooth_images(6, 1, 64), some_draws(6)
+    plain = {"crop": "none", "flip": 0.5}
+    turned = training_view(images, draws, 64, augment(**plain, rotation=20.0), MEAN, STD)
+    both = training_view(images, draws, 64, augment(**plain, rotation=20.0, translate=0.25), MEAN, STD)
+    pixels = (2 * draws[:, views.ACROSS : views.DOWN + 1] - 1) * 0.25 * 64
+    assert (np.abs(pixels) <= 16).all() and np.ptp(pixels) > 16
+    black = -torch.tensor(MEAN)[:, None, None] / torch.tensor(STD)[:, None, None]
+    for i, (x, y) in enumerate(pixels):
+        theirs = tv.affine(
+            turned[i] - black, 0.0, [float(x), float(y)], 1.0, [0.0, 0.0], tv.InterpolationMode.BILINEAR
+        )
+        # Two resamplings against one: alike where the picture is smooth, apart from where black begins.
+        assert (both[i] - black - theirs)[:, 20:44, 20:44].abs().max() < 0.15
 
 
 def test_epochs_differ() -> None:

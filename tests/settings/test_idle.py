@@ -14,6 +14,7 @@ from tests.support.errors import refused
 from tests.support.params import params_with, set_dotted
 
 GRAPH = {"model.head": "db_dgcn"}
+PLATEAU = {"schedule.name": "plateau", "schedule.epochs": 10}
 STEP = {"schedule.name": "step", "schedule.epochs": 10, "schedule.milestones": [4]}
 
 
@@ -75,6 +76,25 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             "schedule.name = step without schedule.milestones: the learning rate never falls",
         ),
         ({**STEP, "schedule.factor": 1.0}, "schedule.factor = 1.0: the learning rate never falls"),
+        ({"schedule.patience": 2}, "schedule.patience = 2 is not read: schedule.name is warmup_cosine"),
+        ({**STEP, "schedule.patience": 2}, "schedule.patience = 2 is not read: schedule.name is step"),
+        (
+            {**PLATEAU, "schedule.milestones": [4]},
+            "schedule.milestones = [4] is not read: schedule.name is plateau",
+        ),
+        ({**PLATEAU, "schedule.factor": 1.0}, "schedule.factor = 1.0: the learning rate never falls"),
+        (
+            {**PLATEAU, "schedule.patience": 8},
+            "schedule.patience = 8 with schedule.epochs = 10: the learning rate never falls",
+        ),
+        (
+            {**PLATEAU, "schedule.patience": 3, "train.patience": 4},
+            "schedule.patience = 3: with train.patience = 4 training ends where the rate falls",
+        ),
+        (
+            {"optimizer.weight_decay": 0.0, "optimizer.decay_vectors": False},
+            "optimizer.decay_vectors = false is not read: optimizer.weight_decay is 0",
+        ),
         ({"optimizer.momentum": 0.5}, "optimizer.momentum = 0.5 is not read: optimizer.name is adamw"),
         ({"ema.enabled": False, "ema.decay": 0.9}, "ema.decay = 0.9 is not read: ema.enabled is false"),
         (
@@ -193,6 +213,8 @@ def test_several_are_said_section_by_section() -> None:
         },  # the inverse's mean is too unsure, too
         {"augment.crop": "none"},
         STEP,
+        PLATEAU,
+        {**PLATEAU, "schedule.warmup_epochs": 0, "train.patience": 8, "schedule.patience": 6},
         {"optimizer.name": "sgd", "optimizer.momentum": 0.0},
         {"schedule.epochs": 2},  # the default patience of 3 never stops it
         {"schedule.epochs": 12, "train.patience": 10},  # epoch 1 is the best: it stops after 11

@@ -1,8 +1,8 @@
 """What the network sees: training views with augmentation, evaluation views without, on the images' device.
 
-Crop, flip and rotation are ONE affine, bilinear resampling per image, in the order of the first paper's
-transforms: crop and resize, then flip, then rotate about the centre; what the rotation brings in from outside
-the crop is black, as there. Grey stays one channel until the normalisation, which comes last. Every draw is
+Crop, flip, rotation and shift are ONE affine, bilinear resampling per image, in the order of the first paper's
+transforms: crop and resize, then flip, then rotate about the centre, then shift; what the last two bring in from
+outside the crop is black, as there. Grey stays one channel until the normalisation, which comes last. Every draw is
 given from outside (`couplet.images.draws`), so that a view depends on nothing but (seed, fold, epoch,
 image_id).
 
@@ -24,18 +24,15 @@ from couplet.settings.schema.inference import View
 # Columns of the uniform draws. A kind of augmentation keeps its columns when another is switched on or off.
 ATTEMPTS = 10
 AREA, RATIO = slice(0, ATTEMPTS), slice(ATTEMPTS, 2 * ATTEMPTS)
-TOP, LEFT, FLIP, ANGLE, BRIGHTNESS, CONTRAST, ORDER = range(2 * ATTEMPTS, 2 * ATTEMPTS + 7)
-N_DRAWS = 2 * ATTEMPTS + 7
+TOP, LEFT, FLIP, ANGLE, BRIGHTNESS, CONTRAST, ORDER, ACROSS, DOWN = range(2 * ATTEMPTS, 2 * ATTEMPTS + 9)
+N_DRAWS = 2 * ATTEMPTS + 9
 SIDES, OFFSET = 0, 1  # of MultiScaleCrop, in place of AREA
 
-# A bilinear resampling looks at 2 x 2 pixels: above this ratio of S to s it would skip some.
-LARGEST_STEP = 1.25
-# On a CPU the work goes through the cache in pieces of about this many pixels.
-PIXELS_AT_ONCE = 2**17
+LARGEST_STEP = 1.25  # above this ratio of S to s bilinear samples of 2 x 2 pixels would skip some
+PIXELS_AT_ONCE = 2**17  # on a CPU, about: the work goes through the cache in pieces
 
 MULTI_SCALES = (1, 0.875, 0.75, 0.66, 0.5)
-# MultiScaleCrop's offsets (left, top) in quarters of the room: corners, centres of the edges, centre, quarter
-# points.
+# MultiScaleCrop's offsets (left, top) in quarters of the room: corners, centres of edges, centre, quarter points.
 MULTI_OFFSETS = [(x, y) for x in range(5) for y in range(5) if x % 2 == y % 2]
 
 Three = tuple[float, float, float]
@@ -63,13 +60,15 @@ def training_view(
     boxes = crop_boxes(uniforms, side, size, augment)
     flips = np.where(uniforms[:, FLIP] < augment.flip, -1.0, 1.0)
     angles = np.deg2rad((2 * uniforms[:, ANGLE] - 1) * augment.rotation)
-    maps = _to_device(affine_maps(boxes, flips, angles, side), images.device)
+    shifts = 2 * (2 * uniforms[:, ACROSS : DOWN + 1] - 1) * augment.translate  # the side is from -1 to 1
+    moved = augment.rotation > 0 or augment.translate > 0
+    maps = _to_device(affine_maps(boxes, flips, angles, side, shifts), images.device)
     factors = _to_device(jitter_factors(uniforms, augment), images.device)
 
     views = _empty_views(len(images), size, images.device)
     for part in _parts(views):
         pixels = _antialiased(images[part].float(), side).mul_(1 / 255)
-        pixels = _resample(pixels, maps[part], size, rotated=augment.rotation > 0)
+        pixels = _resample(pixels, maps[part], size, moved)
         if augment.brightness or augment.contrast:
             pixels = _jitter(pixels, factors[part])
         _normalise_into(views[part], pixels, mean, std)
@@ -89,9 +88,6 @@ def evaluation_crops(images: Tensor, size: int, view: View) -> list[Tensor]:
 
     Nothing is copied. Those of `centre` and `five` are s x s, in the order of torchvision's FiveCrop: top left, top
     right, bottom left, bottom right, centre. With the mirror images of inference.tta five become its ten crops.
-
-    >>> [tuple(crop.shape) for crop in evaluation_crops(torch.zeros(2, 1, 256, 256), 224, "five")]
-    [(2, 1, 224, 224), (2, 1, 224, 224), (2, 1, 224, 224), (2, 1, 224, 224), (2, 1, 224, 224)]
     """
     if view == "whole":
         return [images]
@@ -140,8 +136,8 @@ def _random_resized_boxes(uniforms: np.ndarray, side: int, augment: AugmentParam
 def _multi_scale_boxes(uniforms: np.ndarray, side: int, size: int) -> np.ndarray:
     """MultiScaleCrop of ADD-GCN and, before it, the two-stream networks (Wang et al. 2015, arXiv:1507.02159).
 
-    Width and height are two of five fixed fractions of the image, at most two steps apart (19 pairs, equally
-    likely; within 2 pixels of the view's side they are that side), at one of 13 fixed offsets.
+    Width and height are two of five fractions of the image, at most two steps apart (19 pairs, equally likely; within
+    2 pixels of the view's side they are that side), at one of 13 offsets.
     """
     lengths = np.array([int(side * scale) for scale in MULTI_SCALES])
     lengths[abs(lengths - size) < 3] = size
@@ -152,7 +148,9 @@ def _multi_scale_boxes(uniforms: np.ndarray, side: int, size: int) -> np.ndarray
     return np.concatenate([quarters * ((side - chosen) // 4), chosen], axis=1).astype(np.float64)
 
 
-def affine_maps(boxes: np.ndarray, flips: np.ndarray, angles: np.ndarray, side: int) -> np.ndarray:
+def affine_maps(
+    boxes: np.ndarray, flips: np.ndarray, angles: np.ndarray, side: int, shifts: np.ndarray | None = None
+) -> np.ndarray:
     """Where a view's pixels come from, in two steps and in coordinates from -1 to 1 (edge to edge).
 
     Args:
@@ -160,13 +158,17 @@ def affine_maps(boxes: np.ndarray, flips: np.ndarray, angles: np.ndarray, side: 
         flips: (B,) -1 for mirrored, 1 otherwise.
         angles: (B,) in radians, counter-clockwise.
         side: of the image, in pixels.
+        shifts: (B, 2) of the turned crop across and down, the view's side being 2; None: none.
 
     Returns:
-        (B, 6) float32: cos, sin of the turn from view to flipped crop; from there to the image: scale x,
+        (B, 8) float32: the shifts; cos, sin of the turn from view to flipped crop; from there to the image: scale x,
         shift x, scale y, shift y.
     """
+    across, down = np.zeros((2, len(boxes))) if shifts is None else shifts.T
     left, top, width, height = boxes.T
     columns = [
+        across,
+        down,
         np.cos(angles),
         np.sin(angles),
         flips * width / side,
@@ -189,15 +191,18 @@ def jitter_factors(uniforms: np.ndarray, augment: AugmentParams) -> np.ndarray:
 # --- pixels, on the images' device --------------------------------------------------------------------------
 
 
-def _resample(pixels: Tensor, maps: Tensor, size: int, rotated: bool) -> Tensor:
-    """Bilinear samples (B, C, s, s) of pixels (B, C, S, S) at the places that `maps` (B, 6) gives."""
-    cos, sin, scale_x, shift_x, scale_y, shift_y = maps[:, :, None, None].unbind(1)
+def _resample(pixels: Tensor, maps: Tensor, size: int, moved: bool) -> Tensor:
+    """Bilinear samples (B, C, s, s) of pixels (B, C, S, S) at the places that `maps` (B, 8) gives.
+
+    `moved`: whether a view may show what lies outside of its crop.
+    """
+    across, down, cos, sin, scale_x, shift_x, scale_y, shift_y = maps[:, :, None, None].unbind(1)
     centres = (torch.arange(size, device=pixels.device, dtype=torch.float32) * 2 + 1) / size - 1
-    x, y = centres[None, None, :], centres[None, :, None]
+    x, y = centres[None, None, :] - across, centres[None, :, None] - down
     crop_x, crop_y = cos * x - sin * y, sin * x + cos * y
     grid = torch.stack([crop_x * scale_x + shift_x, crop_y * scale_y + shift_y], dim=-1)
     views = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    if rotated:
+    if moved:
         # Outside the crop is black; at its edge the share of the pixel that lies inside.
         outward = torch.maximum(crop_x.abs_(), crop_y.abs_())
         inside = outward.mul_(-size / 2).add_(size / 2 + 0.5).clamp_(0, 1)

@@ -6,7 +6,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from couplet.settings.schema.section import BOTH_PAPERS, PAPER_1, Fraction, Idle, Positive, Section, not_read
+from couplet.settings.schema.section import (
+    BOTH_PAPERS,
+    OWN_PAPER,
+    PAPER_1,
+    Fraction,
+    Idle,
+    Positive,
+    Section,
+    not_read,
+)
 
 
 class AugmentParams(Section):
@@ -32,6 +41,11 @@ class AugmentParams(Section):
     flip: Fraction = Field(0.5, description="probability of a horizontal flip", json_schema_extra=PAPER_1)
     rotation: float = Field(
         10.0, ge=0, le=180, description="largest angle, in degrees either way", json_schema_extra=PAPER_1
+    )
+    translate: Fraction = Field(
+        0.0,
+        description="largest shift across and down, share of the side",
+        json_schema_extra=OWN_PAPER,
     )
     brightness: Fraction = Field(
         0.0,
