@@ -86,6 +86,10 @@ def export(
         )
     refuse_foreign_folder(to)
     run = read_run(project)
+    if read := run.params.model.metadata:
+        raise UserError(
+            f"{project.params}: model.metadata is {read}, and a bundle predicts from pictures alone: none is written"
+        )
     fix_torch(run.params.train.threads)
     predictors = [load_predictor(project.model(fold.fold), run.labels) for fold in run.folds]
     images, expected = checked_images(run, predictors)

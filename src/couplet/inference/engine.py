@@ -101,9 +101,13 @@ def class_maps(predictor: Predictor, view: torch.Tensor, precision: str) -> torc
     """One model's class activation maps (n, L, h, w) float32, before the refiner; None where its head has none.
 
     Raises:
-        UserError: the head reads pooled features, and the network pools otherwise than by the mean: the maps would
-            be of other logits than the model's.
+        UserError: the head reads pooled features, and the network pools otherwise than by the mean, or more is read
+            than the picture: the maps would be of other logits than the model's.
     """
+    if predictor.metadata_mean is not None:
+        raise UserError(
+            "--maps: these models read model.metadata beside the picture, so no map has their logits: leave --maps out"
+        )
     with autocast(view.device, precision):
         features = predictor.backbone.feature_map(view)
         if features is None:

@@ -13,6 +13,7 @@ from couplet.models.device import resolve_device, resolve_precision
 from couplet.models.predictor import Predictor, load_predictor
 from couplet.project.errors import UserError
 from couplet.results.manifest import Manifest
+from couplet.results.metadata import metadata
 from couplet.results.model_record import read_model_record
 from couplet.results.predictions import refuse_not_finite
 from couplet.settings.params import Params
@@ -20,12 +21,13 @@ from couplet.settings.params import Params
 
 @dataclass(frozen=True)
 class FoldModel:
-    """One fold's predictor on its device, the precision it was trained and chosen in, and the images it may see."""
+    """One fold's predictor on its device, the precision it was trained and chosen in, and what it may see and read."""
 
     fold: int
     predictor: Predictor
     precision: str
     store: ImageStore
+    metadata: list[str]
 
 
 def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
@@ -36,7 +38,8 @@ def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
     """
     device = resolve_device(params.train.device, params.train.arithmetic)
     predictor = load_predictor(manifest.project.model(fold), manifest.labels)
-    precision = read_model_record(manifest.project.model(fold)).precision
+    record = read_model_record(manifest.project.model(fold))
+    precision = record.precision
     if precision == "fp16" and device.type == "cpu":
         raise UserError(
             f"{manifest.project.model(fold) / 'config.json'}: the model was trained in fp16, which needs a GPU: "
@@ -44,7 +47,11 @@ def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:
         )
     predictor.to(device).to(memory_format=torch.channels_last)
     return FoldModel(
-        fold, predictor, resolve_precision(precision, device), ImageStore(manifest.project.prepared)
+        fold,
+        predictor,
+        resolve_precision(precision, device),
+        ImageStore(manifest.project.prepared),
+        record.params["model"].get("metadata", []),
     )
 
 
@@ -64,6 +71,7 @@ def predict(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarr
         batch_size=params.inference.batch_size,
         tta=params.inference.tta,
         view=params.inference.view,
+        metadata=metadata(manifest, model.metadata)[rows] if model.metadata else None,
         precision=model.precision,
         description=f"model of fold {model.fold}, {what}",
     )

@@ -197,6 +197,11 @@ def load_models(models: Path) -> Ensemble:
         for fold in folds
     ]
     precisions = [_precision(records[fold], device) for fold in folds]
+    if read := first.params["model"].get("metadata"):
+        say(
+            f"the models read {', '.join(read)} beside a picture (model.metadata), which nobody tells them here: the "
+            "means of their training images take their place"
+        )
     size = first.params["image"]["size"]
     engine = TorchEngine(predictors, precisions, size, inference.tta, device, inference.view)
     calibration, conformal = _calibration(project, first, len(folds))

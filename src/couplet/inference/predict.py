@@ -25,11 +25,13 @@ def predict_probabilities(
     tta: bool,
     precision: str,
     view: View = "whole",
+    metadata: np.ndarray | None = None,
     description: str = "predict",
     size_setting: str = "inference.batch_size",
 ) -> np.ndarray:
     """Probabilities (N, L) float32 of the images at `positions` in the store, as `image_probabilities` gives them.
 
+    `metadata` (N, m) in [0, 1] or NaN is what the head reads beside the features; None: nothing is known.
     `size_setting` is the setting that `batch_size` comes from: what to lower if a GPU is too small. Another
     `batch_size` changes the last digits, on a CPU by 2e-7 at most.
     """
@@ -39,25 +41,38 @@ def predict_probabilities(
     chunks = []
     batches = progress(image_batches(store, positions, batch_size, device), description, steps)
     with explained_out_of_memory(size_setting):
-        for stored in batches:
+        for start, stored in zip(range(0, len(positions), batch_size), batches, strict=True):
+            told = None
+            if metadata is not None:
+                told = torch.from_numpy(metadata[start : start + batch_size]).to(device)
             chunks.append(
-                image_probabilities(predictor, stored, size=size, view=view, tta=tta, precision=precision)
+                image_probabilities(
+                    predictor, stored, size=size, view=view, tta=tta, precision=precision, metadata=told
+                )
             )
     return torch.cat(chunks).float().cpu().numpy()
 
 
 @torch.inference_mode()
 def image_probabilities(
-    predictor: Predictor, stored: torch.Tensor, *, size: int, view: View, tta: bool, precision: str
+    predictor: Predictor,
+    stored: torch.Tensor,
+    *,
+    size: int,
+    view: View,
+    tta: bool,
+    precision: str,
+    metadata: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Probabilities (B, L) of stored images uint8 (B, C, S, S), on their device.
 
     Each crop that `view` names, and with `tta` its mirror image, is refined and put through the sigmoid, and these
     PROBABILITIES are averaged (paper 1, "Evaluation", of two), not the logits. NaN where a logit is not finite.
+    `metadata` (B, m) is that of `predict_probabilities`, on the device.
     """
     mean, std = normalisation(predictor.backbone)
     found = [
-        view_probabilities(predictor, images, tta=tta, precision=precision)
+        view_probabilities(predictor, images, tta=tta, precision=precision, metadata=metadata)
         for crop in evaluation_crops(stored, size, view)
         for images in [evaluation_view(crop, size, mean, std).contiguous(memory_format=torch.channels_last)]
     ]
@@ -66,13 +81,19 @@ def image_probabilities(
 
 @torch.inference_mode()
 def view_probabilities(
-    predictor: Predictor, images: torch.Tensor, *, tta: bool, precision: str
+    predictor: Predictor,
+    images: torch.Tensor,
+    *,
+    tta: bool,
+    precision: str,
+    metadata: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Probabilities (B, L) of normalised views (B, 3, s, s) in channels_last, on their device."""
     with autocast(images.device, precision):
-        probabilities = _probabilities(predictor(images))
+        probabilities = _probabilities(predictor(images, metadata=metadata))
         if tta:
-            probabilities = (probabilities + _probabilities(predictor(images.flip(-1)))) / 2
+            mirrored = _probabilities(predictor(images.flip(-1), metadata=metadata))
+            probabilities = (probabilities + mirrored) / 2
     return probabilities
 
 

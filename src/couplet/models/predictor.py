@@ -32,22 +32,43 @@ WEIGHTS = "predictor.safetensors"
 class Predictor(nn.Module):
     """Images to logits: backbone under the caller's autocast, head and refiner in float32.
 
-    `refiner` is None in the ablation: the head's logits go straight to the sigmoid.
+    `refiner` is None in the ablation: the head's logits go straight to the sigmoid. With model.metadata the head reads
+    it behind the pooled features; `metadata_mean` (m,) stands for what is unknown.
     """
 
-    def __init__(self, backbone: Backbone, head: Head, refiner: LabelGraphRefiner | None) -> None:
+    metadata_mean: Tensor | None
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        refiner: LabelGraphRefiner | None,
+        metadata_mean: Tensor | None = None,
+    ) -> None:
         super().__init__()
+        self.register_buffer("metadata_mean", metadata_mean)
         self.backbone = backbone
         self.head = head
         self.refiner = refiner
 
-    def forward(self, images: Tensor, known: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, known: Tensor | None = None, metadata: Tensor | None = None) -> Tensor:
         """Normalised images (B, 3, S, S) to refined logits z' (B, L), float32.
 
-        `known` (B, L) of 1, 0 or NaN are labels that the couplings are told; nobody else reads them.
+        `known` (B, L) of 1, 0 or NaN are labels that the couplings are told; nobody else reads them. `metadata` (B, m)
+        in [0, 1] or NaN is what the head reads beside the features; None: nothing is known.
         """
         features = self.backbone(images)
-        return self.refined(self.head(features), features, known)
+        return self.refined(self.head(self.read(features, metadata)), features, known)
+
+    def read(self, features: Tensor, metadata: Tensor | None = None) -> Tensor:
+        """What the head reads: the features, with model.metadata (B, F + m)."""
+        mean = self.metadata_mean
+        if mean is None:
+            return features
+        told = mean.expand(len(features), -1)
+        if metadata is not None:
+            told = torch.where(metadata.isnan(), told, metadata.to(mean.dtype))
+        return torch.cat([features.to(mean.dtype), told], dim=1)
 
     def refined(self, logits: Tensor, features: Tensor, known: Tensor | None = None) -> Tensor:
         """What the refiner makes of the head's logits (B, L), of the features that the head read."""
@@ -97,6 +118,7 @@ def build_predictor(
     load_pretrained: bool = True,
     weights_folder: Path | None = None,
     repeat: int = 0,
+    metadata_mean: np.ndarray | None = None,
 ) -> Predictor:
     """A predictor at its start, on the CPU; torch's global generator is neither read nor moved.
 
@@ -112,6 +134,7 @@ def build_predictor(
         load_pretrained: False leaves pretrained weights out, whatever model.pretrained says.
         weights_folder: None is data/weights.
         repeat: of the training with this seed (train.repeat).
+        metadata_mean: (m,) of the training fold, for model.metadata; None where saved weights take its place.
 
     Raises:
         UserError: see `create_backbone`.
@@ -123,9 +146,16 @@ def build_predictor(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights_seed(seed, repeat))
         backbone = create_backbone(model, weights_folder or HERE.weights, params.image.size)
-        head = build_head(model, HeadInputs(backbone.num_features, len(labels), model.dropout, train_truth))
+        in_features = backbone.num_features + len(model.metadata)
+        head = build_head(model, HeadInputs(in_features, len(labels), model.dropout, train_truth))
     refiner = build_refiner(params.refiner, params.loss, len(labels), backbone.num_features, train_truth)
-    return Predictor(backbone, head, refiner)
+    return Predictor(backbone, head, refiner, _metadata_mean(model, metadata_mean))
+
+
+def _metadata_mean(model: ModelParams, known: np.ndarray | None = None) -> Tensor | None:
+    if not model.metadata:
+        return None
+    return torch.zeros(len(model.metadata)) if known is None else torch.tensor(known, dtype=torch.float32)
 
 
 def save_predictor(path: Path, predictor: Predictor) -> None:
@@ -153,10 +183,10 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
     # Weights are drawn here only to be replaced: nothing of the caller's generator may be used up by that.
     with torch.random.fork_rng(devices=[]):
         backbone = create_backbone(model, HERE.weights, image_size)
-        head = build_head(model, HeadInputs(backbone.num_features, len(trained_on), model.dropout))
-    predictor = Predictor(
-        backbone, head, build_refiner(refiner, loss, len(trained_on), backbone.num_features)
-    )
+        in_features = backbone.num_features + len(model.metadata)
+        head = build_head(model, HeadInputs(in_features, len(trained_on), model.dropout))
+    built = build_refiner(refiner, loss, len(trained_on), backbone.num_features)
+    predictor = Predictor(backbone, head, built, _metadata_mean(model))
     path = model_dir / WEIGHTS
     try:
         predictor.load_state_dict(load(path.read_bytes()), strict=True)

@@ -31,6 +31,7 @@ from couplet.project.project import Project
 from couplet.results.couplings import write_couplings
 from couplet.results.folds import read_folds
 from couplet.results.manifest import Manifest, read_manifest
+from couplet.results.metadata import by_position, known_means, metadata
 from couplet.results.model_record import (
     ModelRecord,
     refuse_other_store,
@@ -64,7 +65,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
     arithmetic = arithmetic_record(device.type)
     manifest = read_manifest(project)
     refuse_other_store(params, project)
-    data = fold_data(manifest, read_folds(manifest), fold, params.inference.unscored)
+    data = fold_data(manifest, read_folds(manifest), fold, params.inference.unscored, params.model.metadata)
     predictor = build_predictor(
         params,
         manifest.labels,
@@ -72,6 +73,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         data.train_truth,
         weights_folder=project.weights,
         repeat=params.train.repeat,
+        metadata_mean=known_metadata(data, params.model.metadata, fold),
     )
     predictor.head.start_without_information(
         build_loss(params.loss, data.train_truth).uninformed_logits(data.train_truth)
@@ -124,10 +126,16 @@ def first_process_workspace(processes: Processes, key: str, project: Project) ->
         yield project.scratch
 
 
-def fold_data(manifest: Manifest, folds: np.ndarray, fold: int, unscored: Sequence[str] = ()) -> FoldData:
+def fold_data(
+    manifest: Manifest,
+    folds: np.ndarray,
+    fold: int,
+    unscored: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> FoldData:
     """Training images are those of every other fold; test images are in neither part.
 
-    Of labels that are `unscored` the truth is hidden where an epoch is chosen.
+    Of labels that are `unscored` the truth is hidden where an epoch is chosen; `columns` are those of model.metadata.
     """
     val = folds == str(fold)
     train = ~val & (folds != "test")
@@ -143,7 +151,13 @@ def fold_data(manifest: Manifest, folds: np.ndarray, fold: int, unscored: Sequen
         train_truth=manifest.truth[train],
         val_positions=manifest.positions[val],
         val_truth=manifest.scored_truth(unscored)[val],
+        metadata=by_position(metadata(manifest, columns), manifest.positions) if columns else None,
     )
+
+
+def known_metadata(data: FoldData, columns: Sequence[str], fold: int) -> np.ndarray | None:
+    """(m,) means of what is known of the training images; None where nothing is read beside the features."""
+    return None if data.metadata is None else known_means(data.metadata[data.train_positions], columns, fold)
 
 
 def save_run(project: Project, trainer: Trainer, labels: list[str], provenance: Provenance) -> None:

@@ -164,7 +164,12 @@ class Trainer:
         images = training_view(stored, draws, params.image.size, params.augment, *self.mean_std)
         truth = torch.from_numpy(self.data.train_truth[rows]).to(self.device, non_blocking=True)
         seed = dropout_seed(params.seed, self.fold, state.epoch, state.batch, repeat, part)
-        return Batch(images, truth, rows, state.epoch, state.batch, seed, weight, self._known(rows))
+        metadata = self._metadata(self.data.train_positions[rows])
+        told = None if metadata is None else torch.from_numpy(metadata).to(self.device, non_blocking=True)
+        return Batch(images, truth, rows, state.epoch, state.batch, seed, weight, self._known(rows), told)
+
+    def _metadata(self, positions: np.ndarray) -> np.ndarray | None:
+        return None if self.data.metadata is None else self.data.metadata[positions]
 
     def _known(self, rows: np.ndarray) -> torch.Tensor | None:
         """The labels that the predictor is told in this epoch: all that are known of the taught images (B, L)."""
@@ -237,6 +242,7 @@ class Trainer:
                 size_setting="train.batch_size",
                 tta=False,
                 view=self.params.inference.view,
+                metadata=self._metadata(positions),
                 precision=self.precision,
                 description=f"fold {self.fold}, validation",
             ),

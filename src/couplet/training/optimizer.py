@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ def _decaying(name: str, module: nn.Module, lr: float, optimizer: OptimizerParam
     """A module's parameters, and where vectors do not decay those that do not."""
     if optimizer.decay_vectors:
         return [(name, module.parameters(), lr, optimizer.weight_decay)]
-    named = getattr(module, "no_weight_decay", set)()
+    named: Collection[str] = getattr(module, "no_weight_decay", set)()
     # Any weight decay: with 0 timm would put everything into one group.
     kinds = param_groups_weight_decay(module, 1.0, no_weight_decay_list=named)
     matrices, vectors = (

@@ -12,7 +12,10 @@ from couplet.images.store import ImageStore
 
 @dataclass(frozen=True)
 class FoldData:
-    """One fold's images: ids (N,), positions in the store (N,), truth (N, L) of 1, 0 or NaN for unknown."""
+    """One fold's images: ids (N,), positions in the store (N,), truth (N, L) of 1, 0 or NaN for unknown.
+
+    `metadata` (P, m) is what a head reads beside the features, by position in the store; None: nothing.
+    """
 
     store: ImageStore
     train_ids: list[str]
@@ -20,6 +23,7 @@ class FoldData:
     train_truth: np.ndarray
     val_positions: np.ndarray
     val_truth: np.ndarray
+    metadata: np.ndarray | None = None
 
 
 @dataclass

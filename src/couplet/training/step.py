@@ -33,6 +33,7 @@ class Batch:
         seed: of this step's dropout.
         weight: of the supervised loss; of a part of a step, see `training/parts.py`.
         known: (B, L) of 1, 0 or NaN, on the device: labels that the predictor is told; None: none.
+        metadata: (B, m) in [0, 1] or NaN, on the device: what the head reads beside the features; None: nothing.
     """
 
     images: Tensor
@@ -43,6 +44,7 @@ class Batch:
     seed: int
     weight: float = 1.0
     known: Tensor | None = None
+    metadata: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Step:
         batch = replace(batch, truth=self.predictor.head.shown(batch.truth))
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
-            logits = self.predictor(batch.images.contiguous(memory_format=torch.channels_last), batch.known)
+            images = batch.images.contiguous(memory_format=torch.channels_last)
+            logits = self.predictor(images, batch.known, batch.metadata)
         loss = self.loss(logits, batch.truth)
         if batch.weight != 1:
             loss = batch.weight * loss

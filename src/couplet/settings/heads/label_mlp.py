@@ -17,6 +17,8 @@ class Settings(Section):
 
     READS_DROPOUT: ClassVar[bool] = False
     """Whether the head reads model.dropout."""
+    READS_METADATA: ClassVar[bool] = True
+    """Whether model.metadata is read beside the pooled features."""
 
     hidden: list[Width] = Field(
         [], description="widths of each label's hidden layers, in order", json_schema_extra=OWN_PAPER

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from couplet.settings.schema.section import Section
 
 
 class Settings(Section):
     """Nothing: `model.dropout` is all that it reads."""
+
+    READS_METADATA: ClassVar[bool] = True
+    """Whether model.metadata is read beside the pooled features."""

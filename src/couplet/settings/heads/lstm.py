@@ -18,5 +18,7 @@ class Settings(Section):
 
     READS_DROPOUT: ClassVar[bool] = False
     """Whether the head reads model.dropout."""
+    READS_METADATA: ClassVar[bool] = True
+    """Whether model.metadata is read beside the pooled features."""
 
     hidden: Width = Field(100, description="width of the state", json_schema_extra=OWN_PAPER)

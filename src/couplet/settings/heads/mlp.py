@@ -6,6 +6,8 @@ Without hidden layers it is `linear`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from couplet.settings.schema.section import OWN_PAPER, Section, Width
@@ -13,6 +15,9 @@ from couplet.settings.schema.section import OWN_PAPER, Section, Width
 
 class Settings(Section):
     """The hidden layers."""
+
+    READS_METADATA: ClassVar[bool] = True
+    """Whether model.metadata is read beside the pooled features."""
 
     hidden: list[Width] = Field(
         [], description="widths of the hidden layers, in order", json_schema_extra=OWN_PAPER

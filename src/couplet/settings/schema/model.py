@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -18,6 +18,8 @@ from couplet.settings.schema.section import (
     Section,
     not_read,
 )
+
+Metadata = Literal["age", "sex", "view"]
 
 
 class ModelParams(Section):
@@ -43,6 +45,12 @@ class ModelParams(Section):
     extra_pool: str = Field(
         "",
         description="a stage of the backbone, as layer1, after which 3 x 3 max pooling of stride 2 is added",
+        json_schema_extra=OWN_PAPER,
+    )
+    metadata: list[Metadata] = Field(
+        [],
+        description="what a head of pooled features reads beside them, from the data set's table; unknown: the "
+        "training fold's mean",
         json_schema_extra=OWN_PAPER,
     )
     dropout: float = Field(
@@ -75,8 +83,21 @@ class ModelParams(Section):
         # A head that is not known has been refused already.
         return HEADS.complete(info.data["head"], value) if "head" in info.data else value
 
+    @field_validator("metadata")
+    @classmethod
+    def _each_once(cls, value: list[Metadata]) -> list[Metadata]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"model.metadata names a column twice: {value}")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> ModelParams:
+        if self.metadata and not getattr(self.head_settings, "READS_METADATA", False):
+            able = [name for name in HEADS.names() if getattr(HEADS.settings(name), "READS_METADATA", False)]
+            raise ValueError(
+                f"model.metadata is {self.metadata}, and model.head = {self.head} reads a feature map alone: set "
+                f"model.metadata to [], or model.head to one of {', '.join(able)}"
+            )
         if self.pretrained and "." not in self.backbone:
             raise ValueError(
                 f"model.backbone = {self.backbone!r} needs its weights' tag with model.pretrained: true, "

@@ -1,0 +1,65 @@
+"""What is known of an image beside its pixels, as numbers for a head: age, sex and view (model.metadata)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from couplet.project.errors import UserError
+from couplet.results.manifest import Manifest
+
+OLDEST = 100  # years, and above
+SEXES = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
+VIEWS = {"ap": 1.0, "pa": 0.0}
+
+
+def metadata(manifest: Manifest, names: Sequence[str]) -> np.ndarray:
+    """The columns `names` (m of age, sex, view) of every image: (N, m) float32 in [0, 1], NaN for unknown.
+
+    age: years, at most 100, over 100 (`058Y` is 0.58; months, weeks and days are 0); sex: M 1, F 0; view: AP 1, PA 0.
+    Our own reading of Baltruschat et al. (Sci. Rep. 9, 2019), whose abstract names the three.
+
+    >>> ages_in_hundred_years(["58", "058Y", "007M", "130", "", "old"]).tolist()
+    [0.58, 0.58, 0.0, 1.0, nan, nan]
+    """
+    columns = [_column(manifest.table[name].to_numpy(dtype=str), name) for name in names]
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((len(manifest.ids), 0), "f4")
+
+
+def ages_in_hundred_years(cells: Sequence[str] | np.ndarray) -> np.ndarray:
+    """(N,) ages of cells as data sets and DICOM write them, cut to [0, 1]; NaN where nobody knows."""
+    found = pd.Series(cells, dtype=str).str.extract(r"^\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*$")
+    years = pd.to_numeric(found[0], errors="coerce").to_numpy(np.float64)
+    below_one = found[1].str.upper().isin(["M", "W", "D"]).to_numpy()
+    return np.minimum(np.where(below_one, 0.0, years), OLDEST) / OLDEST
+
+
+def known_means(values: np.ndarray, names: Sequence[str], fold: int) -> np.ndarray:
+    """(m,) mean of the known cells of the training images' metadata (n, m): what stands for an unknown one.
+
+    Raises:
+        UserError: nothing is known of one of them.
+    """
+    for name, column in zip(names, values.T, strict=True):
+        if not np.isfinite(column).any():
+            raise UserError(
+                f"model.metadata names {name!r}, which no training image of fold {fold} has in a form that is "
+                "understood (age in years, sex M or F, view AP or PA): take it out"
+            )
+    return np.nanmean(values.astype(np.float64), axis=0).astype(np.float32)
+
+
+def by_position(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Rows (N, m) of images as an array (P, m) that their positions (N,) in the store index; NaN elsewhere."""
+    found = np.full((int(positions.max(initial=-1)) + 1, values.shape[1]), np.nan, values.dtype)
+    found[positions] = values
+    return found
+
+
+def _column(cells: np.ndarray, name: str) -> np.ndarray:
+    if name == "age":
+        return ages_in_hundred_years(cells)
+    codes = SEXES if name == "sex" else VIEWS
+    return pd.Series(cells, dtype=str).str.strip().str.lower().map(codes).to_numpy(np.float64)
