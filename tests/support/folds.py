@@ -14,6 +14,7 @@ import torch
 from couplet.images.store import ImageStore, shard_name
 from couplet.models.predictor import build_predictor
 from couplet.project.files import write_csv, write_json
+from couplet.results.metadata import known_means
 from couplet.settings.params import Params, parse_params
 from couplet.training.loop import Trainer
 from couplet.training.state import FoldData
@@ -63,7 +64,10 @@ def made_up_fold(folder: Path) -> FoldData:
 
 def trainer(data: FoldData, params: Params, fold: int = 0, precision: str = "float32") -> Trainer:
     torch.set_num_threads(1)
-    predictor = build_predictor(params, LABELS, (params.seed, fold), data.train_truth)
+    labels = [f"label {i}" for i in range(data.train_truth.shape[1])]
+    read = params.model.metadata
+    mean = None if data.metadata is None else known_means(data.metadata[data.train_positions], read, fold)
+    predictor = build_predictor(params, labels, (params.seed, fold), data.train_truth, metadata_mean=mean)
     return Trainer(predictor.to(memory_format=torch.channels_last), params, fold, data, precision)
 
 
