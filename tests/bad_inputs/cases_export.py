@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 
-from tests.bad_inputs.case import Case, Given, both, nothing, place, replaced
+from tests.bad_inputs.case import Case, Given, both, nothing, place, replaced, setting
 from tests.bad_inputs.cases_results import head
 from tests.support.in_process import InProcessProject
 
@@ -55,6 +55,11 @@ def another_fold(project: InProcessProject) -> None:
 
 
 CASES = [
+    refused(
+        "models that read more than pictures",
+        setting("model.metadata", ["sex"]),
+        "params.yaml: model.metadata is ['sex'], and a bundle predicts from pictures alone: none is written",
+    ),
     refused(
         "a bundle in the place of other files",
         nothing,

@@ -311,6 +311,62 @@ CASES = [
         "name some of width, height, keep more columns of a csv table by data.source_args.group_columns, or leave it "
         "empty",
     ),
+    train(
+        "a label that is not to be scored and is none",
+        setting("inference.unscored", ["Edma"]),
+        "params.yaml: inference.unscored names 'Edma', which is no label: did you mean 'Edema'?",
+    ),
+    check(
+        "a label that is twice not to be scored",
+        setting("inference.unscored", ["Edema", "Edema"]),
+        "params.yaml: inference.unscored names a label twice: ['Edema', 'Edema']",
+    ),
+    Case(
+        "a test part with hidden labels that is to be dealt anew",
+        setting("split.own_test", False),
+        run="scan, prepare, split-mis",
+        base="slam",
+        refused="params.yaml: split.own_test is false, but no label of the data set's own test part is known in "
+        "data/prepared/manifest.csv: set it to true",
+    ),
+    Case(
+        "a test part that is to be dealt anew where there is none",
+        setting("split.own_test", False),
+        run="scan, prepare, split-mis",
+        happens="said",
+        said=("split.own_test = false changes nothing: the data set has no test part of its own",),
+    ),
+    train(
+        "a share of frozen layers that freezes none",
+        setting("model.freeze", 0.01),
+        "model.freeze = 0.01 is less than half of one of the 5 layers of model.backbone = resnet10t: set it to 0 or "
+        "raise it",
+    ),
+    train(
+        "more pooling after a stage that is not there",
+        setting("model.extra_pool", "layer9"),
+        "model.extra_pool = 'layer9' is no sequence of layers of model.backbone = resnet10t: it should be one, for "
+        "example conv1, layer1, layer2, layer3, layer4",
+    ),
+    check(
+        "metadata for a head of feature maps",
+        setting("model.metadata", ["age"], **{"model.head": "gmp"}),
+        "params.yaml: model.metadata is ['age'], and model.head = gmp reads a feature map alone: set model.metadata to "
+        "[], or model.head to one of label_mlp, linear, lstm, mlp",
+    ),
+    train(
+        "metadata that nobody knows",
+        setting("model.metadata", ["sex", "age"]),
+        "model.metadata names 'age', which no training image of fold 0 has in a form that is understood (age in years, "
+        "sex M or F, view AP or PA): take it out",
+    ),
+    Case(
+        "a wait for a plateau that never ends",
+        setting("schedule.name", "plateau", **{"schedule.patience": 2}),
+        run="check",
+        happens="named in a line",
+        said=("does nothing: schedule.patience = 2 with schedule.epochs = 2: the learning rate never falls",),
+    ),
     Case(
         "a correction of an ensemble that nothing calibrates",
         both(setting("calibration.method", "none"), setting("calibration.sharpen", False)),

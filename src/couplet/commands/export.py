@@ -45,6 +45,7 @@ from couplet.results.predictions import read_predictions
 from couplet.results.run import Run, read_run
 from couplet.results.scores import read_calibration_scores
 from couplet.running.extras import require_extra
+from couplet.settings.params import load_params
 
 CHECKED_IMAGES = 8
 CLOSE = 1e-5  # what an exported file may differ from torch, in probability
@@ -85,11 +86,11 @@ def export(
             f"--license {license_name!r} is no name of a licence: write it as apache-2.0 or other"
         )
     refuse_foreign_folder(to)
-    run = read_run(project)
-    if read := run.params.model.metadata:
+    if read := load_params(project.params).model.metadata:
         raise UserError(
             f"{project.params}: model.metadata is {read}, and a bundle predicts from pictures alone: none is written"
         )
+    run = read_run(project)
     fix_torch(run.params.train.threads)
     predictors = [load_predictor(project.model(fold.fold), run.labels) for fold in run.folds]
     images, expected = checked_images(run, predictors)
