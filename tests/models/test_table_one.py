@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from couplet.datasets.grand_xray_slam import LABELS
+from couplet.images.draws import image_keys, uniforms
+from couplet.images.views import N_DRAWS, crop_boxes
 from couplet.inference.predict import predict_probabilities
 from couplet.models.predictor import build_predictor
 from couplet.phantom.cohort import draw_cohort
@@ -17,6 +20,7 @@ from couplet.phantom.drawing import draw_image
 from couplet.results.metadata import by_position
 from couplet.settings.params import Params, parse_params
 from couplet.settings.presets import load_preset
+from couplet.training.loss import build_loss
 from couplet.training.state import FoldData
 from tests.support.folds import killed_and_resumed
 from tests.support.params import set_dotted
@@ -124,3 +128,24 @@ def test_it_trains_on_the_phantom_is_killed_goes_on_and_predicts(
     )
     assert probabilities.shape == (N_VAL, len(LABELS)) and np.isfinite(probabilities).all()
     assert np.ptp(probabilities, axis=0).min() > 0, "pictures must not all give the same"
+
+
+def test_taslimis_loss_is_smoothed_cross_entropy_of_two_outputs_summed_over_labels() -> None:
+    torch.manual_seed(0)
+    two_logits = 5 * torch.randn(6, 14, 2, dtype=torch.float64)
+    truth = (torch.rand(6, 14) < 0.3).double()
+    per_label = [
+        functional.cross_entropy(two_logits[:, label], truth[:, label].long(), label_smoothing=0.1)
+        for label in range(14)
+    ]
+    loss = build_loss(load_preset("taslimi").loss, truth.numpy())
+    found = loss(two_logits[..., 1] - two_logits[..., 0], truth)
+    torch.testing.assert_close(found, torch.stack(per_label).sum(), rtol=1e-12, atol=0)
+
+
+def test_baltruschats_crop_is_never_resized() -> None:
+    params = load_preset("baltruschat")
+    draws = uniforms(image_keys(f"{i}" for i in range(200)), 42, 0, 0, N_DRAWS)
+    boxes = crop_boxes(draws, params.image.store_size, params.image.size, params.augment)
+    assert (boxes[:, 2:] == 448).all()
+    assert boxes[:, :2].min() == 0 and boxes[:, :2].max() == 480 - 448
