@@ -223,3 +223,12 @@ def test_the_real_net_of_the_first_paper(tmp_path: Path) -> None:
         for engine in ("torch", "onnx", "openvino"):
             found = load_engine(engine, tmp_path, bundle).by_fold(given)
             assert np.abs(found - expected).max() < (1e-12 if engine == "torch" else 1e-5)
+
+
+def test_crops_are_in_every_engine(tmp_path: Path) -> None:
+    made = make(tmp_path, head="linear", changes={"inference.view": "five"})
+    given = images(3, made.params)
+    expected = networks(made.params, made.folds).by_fold(given)
+    for engine in ("torch", "onnx", "openvino"):
+        found = load_engine(engine, tmp_path, made.bundle).by_fold(given)
+        assert np.abs(found - expected).max() < 2e-6, engine
