@@ -12,11 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from couplet.cli import main
 from couplet.commands.compare import compare
-from couplet.commands.compare_text import _differences_table, _shown, as_text
+from couplet.commands.compare_tables import differences_table, shown_labels
+from couplet.commands.compare_text import as_text
 from couplet.commands.revisions import read_finished_run
 from couplet.evaluation.comparison import Comparison, Difference
 from couplet.evaluation.estimate import Estimate
@@ -168,14 +171,14 @@ def test_long_names_and_many_labels_fit_too() -> None:
     one = Difference(estimate, 0.8, 0.9, 3, p=1e-9)
     names = ["Enlarged Cardiomediastinum", "Enlarged Cardiomediastinum again"]
     found = Comparison(one, [one, one], [0, 1])
-    lines = _differences_table(found, names, [0, 1])
+    lines = differences_table(found, names, [0, 1])
     row = "-0.1234 [-0.200, -0.100]  <.001  <.001  <.001  few"
     assert lines[1] == f"Enlarged Cardiomediastinum  {row}"
     assert lines[2:4] == [names[1], " " * 28 + row]
     assert max(map(len, lines)) == 78
     p = [0.9] * 50 + [0.01] * 30 + [None]
     many = Comparison(one, [replace(one, p=value) for value in p], [0])
-    assert _shown(many) == [*range(10), *range(50, 80)]
+    assert shown_labels(many) == [*range(10), *range(50, 80)]
 
 
 def test_more_than_one_changed_section_is_pointed_out(here: Repository) -> None:
@@ -291,6 +294,37 @@ def test_a_group_of_three_repeats_may_be_higher(copied: Repository) -> None:
     assert out.startswith("A: high-1, high-2, high-3 (seed 42, train.repeat 1, 2, 3)\n")
     assert "  Holm: p for saying that a label differs; BH (Benjamini-Hochberg): for\n" in out
     assert out.endswith("\nverdict: A is higher\n")
+
+
+def test_pairs_within_folds_do_not_see_the_folds_scales(copied: Repository) -> None:
+    """Fold 1's scores to the fourth power: each model ranks its images as before, and the pooled AUC falls."""
+    paths = Paths(copied.folder)
+    table = pd.read_csv(paths.fold_predictions(1))
+    table[table.columns[1:]] **= 4
+    table.to_csv(paths.fold_predictions(1), index=False)
+    answer = compare(".", "HEAD")
+    assert answer.auc.macro.estimate.value is not None and answer.auc.macro.estimate.value < -0.02
+    assert answer.within is not None and answer.within.macro.estimate.value == 0.0
+    run, weights, found = read_finished_run("HEAD", "oof"), np.zeros(2), np.zeros(2)
+    for fold in "01":
+        own = run.fold_of[run.rows] == fold
+        for label in (0, 1):
+            truth, score = run.truth[own, label], run.probabilities[own, label]
+            known = ~np.isnan(truth)
+            pairs = (truth == 1).sum() * (truth == 0).sum()
+            weights[label] += pairs
+            found[label] += pairs * roc_auc_score(truth[known], score[known])
+    assert answer.within.macro.b == pytest.approx((found / weights).mean())
+    text = as_text(answer)
+    assert f"macro-AUC within folds\n  A {answer.within.macro.a:.4f}, B {answer.within.macro.b:.4f}\n" in text
+    said_once = " ".join(text.split())
+    assert "attention: within folds: these two trained ensembles do not differ" in said_once
+    assert said_once.endswith(f"verdict: these two trained ensembles differ on patients like these; {ONE}")
+    content = json.loads(said(".", "HEAD", "--json")[1])
+    assert content["auc_within_folds"]["macro"]["a"] == answer.within.macro.a
+    assert content["verdict_within_folds"] == answer.verdict_within != content["verdict"]
+    assert compare(".", "HEAD", "test").within is None
+    assert "attention: within folds" not in said("HEAD", "other")[1]
 
 
 def test_groups_of_experiments(repeated: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,12 +49,20 @@ class Answer:
     b: Estimate
     labels_a: list[Estimate]  # AUC of each label in each arm
     labels_b: list[Estimate]
+    within: (
+        Comparison | None
+    )  # AUC of pairs of images of the same fold; None of the test part, or with one fold
     secondary: dict[str, Comparison]
 
     @property
     def verdict(self) -> str:
         """One of four sentences."""
         return comparison.verdict(self.auc.macro)
+
+    @property
+    def verdict_within(self) -> str | None:
+        """The same of pairs within folds; None where there are none."""
+        return None if self.within is None else comparison.verdict(self.within.macro)
 
 
 def compare(a: str, b: str, part: str = "oof", unpaired: bool = False) -> Answer:
@@ -88,6 +96,7 @@ def compare(a: str, b: str, part: str = "oof", unpaired: bool = False) -> Answer
         b=replace(b_macro, n_images=n_images),
         labels_a=a_labels,
         labels_b=b_labels,
+        within=_within_folds(arms) if part == "oof" else None,
         secondary=_secondary(arms),
     )
 
@@ -120,6 +129,15 @@ def _scored(arms: Arms) -> np.ndarray:
 
 def _auc(run: FinishedRun) -> Iterable[LeaveOneOut]:
     return leave_one_out_auc(run.truth, run.probabilities, run.patients)
+
+
+def _within_folds(arms: Arms) -> Comparison | None:
+    """AUC of pairs of images of the same fold: one model ranked both, so that no two models' scales are compared."""
+    if len(np.unique(arms.a[0].fold_of[arms.a[0].rows])) < 2:
+        return None
+    return _compared(
+        arms, lambda run: leave_one_out_auc(run.truth, run.probabilities, run.patients, run.fold_of[run.rows])
+    )
 
 
 def _average_precision(run: FinishedRun) -> Iterable[LeaveOneOut]:
@@ -159,8 +177,10 @@ def as_json(answer: Answer) -> str:
             {"what": what, "a": ours, "b": theirs} for what, ours, theirs in answer.arms.made
         ],
         "auc": _record(answer.auc, labels),
+        "auc_within_folds": None if answer.within is None else _record(answer.within, labels),
         "secondary": {name: _record(found, labels) for name, found in answer.secondary.items()},
         "verdict": answer.verdict,
+        "verdict_within_folds": answer.verdict_within,
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
