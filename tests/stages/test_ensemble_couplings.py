@@ -13,8 +13,9 @@ import pytest
 from couplet.evaluation.calibration.inverse import posterior_of
 from couplet.evaluation.couplings.fit import fit_label_couplings
 from couplet.evaluation.metrics import auc_per_label, macro_auc
-from couplet.inference.couple import couple, largest_shift
+from couplet.inference.couple import couple, largest_shift, slopes
 from couplet.inference.ensemble import read_predicted
+from couplet.models.refiner import LabelGraphRefiner
 from couplet.project.project import Project
 from couplet.results.calibrated import Calibrated, read_calibrated
 from couplet.results.fitted_couplings import read_fitted
@@ -22,8 +23,9 @@ from couplet.results.manifest import write_manifest
 from couplet.results.predicted import Predicted
 from couplet.results.predictions import as_read_back, read_predictions
 from couplet.settings.params import load_params
+from couplet.training.loss import build_loss
 from tests.support.errors import refused
-from tests.support.params import change_params
+from tests.support.params import change_params, params_with
 from tests.support.predicted import LABELS, run_stage, write_predicted, written
 
 AFTERWARDS = {"refiner.fit": "out_of_fold", "refiner.strictness": 1.0}
@@ -169,6 +171,25 @@ def test_couplings_of_the_network_say_how_large_they_are_and_what_they_could_be(
     run_stage(project)
     found = metrics(project)
     assert (found["fit"], found["verdict"], found["zeros"]) == ("off", "off", None)
+
+
+def test_their_size_is_that_of_what_is_computed(tmp_path: Path) -> None:
+    """A gate doubles what a label says at most; a calibrated message of ASL is steeper than a sigmoid."""
+    project = write_predicted(tmp_path, {"refiner.conditional": "gate", "refiner.message": "calibrated"})
+    run_stage(project)
+    found = metrics(project)
+    assert found["largest"] == round(2 * 0.3 * 0.003, 4)
+    assert found["spectral_radius"] == pytest.approx(0.540 * 2 * 0.3 * 0.003 * 2, abs=6e-5)
+    truth = np.array([[0, 1, np.nan], [1, 0, np.nan], [0, 0, np.nan]])
+    calibrated = params_with({"refiner.message": "calibrated"})
+    assert slopes(calibrated, truth) == pytest.approx([0.540] * 3, abs=1e-3)
+    refiner = LabelGraphRefiner(3, 0.3, loss=build_loss(calibrated.loss, truth))
+    assert slopes(calibrated, truth) == pytest.approx(refiner._steepest().tolist(), abs=1e-3)
+    weighted = params_with(
+        {"refiner.message": "calibrated", "loss.name": "bce", "loss.args": {"pos_weight": True}}
+    )
+    assert slopes(weighted, truth) == pytest.approx([0.25] * 3, abs=1e-5)
+    assert slopes(params_with({}), truth).tolist() == [0.25] * 3
 
 
 def test_test_parts_without_labels_or_images(tmp_path: Path) -> None:

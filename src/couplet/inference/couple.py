@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from couplet.evaluation.calibration.fitting import PARTS_OF_ONE_FOLD, patient_parts
 from couplet.evaluation.calibration.inverse import posterior_of
@@ -20,9 +21,10 @@ from couplet.evaluation.couplings.evidence import (
     permuted,
     revealed_gain,
     spectral_radius,
+    strength,
     zeros,
 )
-from couplet.evaluation.couplings.fit import LabelCouplings
+from couplet.evaluation.couplings.fit import LabelCouplings, prevalences
 from couplet.evaluation.estimate import Estimate
 from couplet.inference.ensemble import mean_over_folds
 from couplet.results.calibrated import oof_parts
@@ -33,6 +35,7 @@ from couplet.settings.params import Params
 OFF, NOT_MEASURED = "off", "not known from one run"
 NO_SHIFT = 0.05  # a change of log odds below this takes a probability of 0.5 to 0.5125 at most
 SLOPE = 0.25  # the steepest of a sigmoid: of a message by its own log odds
+LOGITS = np.linspace(-30, 30, 6001)  # between which the steepest slope of a calibrated message is looked for
 REVEALED_WITH = 2.0  # strictness of the fit that says what could be won, where nothing is fitted for use
 MOST_LABELS = (
     200  # above this many labels that fit takes longer than anybody would wait for a number beside others
@@ -118,7 +121,7 @@ def coupling_scores(
     refiner, n_labels = params.refiner, len(predicted.labels)
     scores: dict[str, Any] = {
         "fit": refiner.fit if refiner.enabled else OFF,
-        "verdict": verdict(coupled, trained, refiner.alpha) if refiner.enabled else OFF,
+        "verdict": verdict(coupled, trained, strength(refiner)) if refiner.enabled else OFF,
         "oof": _gain_scores(coupled.gains["oof"] if coupled else None),
     }
     if predicted.test_labelled:
@@ -138,22 +141,26 @@ def coupling_scores(
     return scores | _matrix_scores(predicted, params, coupled, trained)
 
 
-def verdict(coupled: Coupled | None, trained: np.ndarray | None, alpha: float) -> str:
+def verdict(coupled: Coupled | None, trained: np.ndarray | None, strongest: float) -> str:
     """help, hurt, no effect seen; or that one run does not say.
 
     Couplings trained with the network that move no log odds by 0.05 have no effect, whatever a comparison says.
+
+    Args:
+        coupled, trained: as of `coupling_scores`.
+        strongest: the most that a trained A of 1 adds to a logit.
     """
     if coupled:
         return coupled.gains["oof"].verdict
-    if trained is not None and largest_shift(trained, alpha) < NO_SHIFT:
+    if trained is not None and largest_shift(trained, strongest) < NO_SHIFT:
         return NO_EFFECT
     return NOT_MEASURED
 
 
-def largest_shift(trained: np.ndarray, strength: float) -> float:
+def largest_shift(trained: np.ndarray, strongest: float) -> float:
     """The most by which all sources together move a target's log odds, either way, of (K, L, L) any fold's A."""
     up, down = np.maximum(trained, 0).sum(axis=1), np.maximum(-trained, 0).sum(axis=1)
-    return abs(strength) * float(max(up.max(), down.max()))
+    return strongest * float(max(up.max(), down.max()))
 
 
 def _matrix_scores(
@@ -172,21 +179,36 @@ def _matrix_scores(
         A, strengths, agreed = fitted.A, fitted.kappa * fitted.A, agreement(several)
     elif trained is not None:
         A = trained.mean(axis=0)
-        strengths, agreed = params.refiner.alpha * trained, agreement(trained, SMALL)
+        strengths, agreed = strength(params.refiner) * trained, agreement(trained, SMALL)
         # Every fold's model has an A of its own: the mean, in which opposite signs cancel, is nobody's.
-        radius = max(spectral_radius(one) for one in strengths)
+        steepest = slopes(params, predicted.oof_truth)[:, None]
+        radius = max(spectral_radius(steepest * one) for one in strengths)
     else:
         A, strengths, agreed = np.zeros((0, 0)), np.zeros((0, 0)), agreement(np.zeros((1, 0, 0)))
     if coupled or trained is None:
-        radius = spectral_radius(strengths) if strengths.size else 0.0
+        radius = SLOPE * spectral_radius(strengths) if strengths.size else 0.0
     known = coupled is not None or trained is not None
     return {
         "agreement": {"support": _rounded(agreed.support), "sign": _rounded(agreed.sign)},
         "asymmetry": _rounded(asymmetry(A)),
         "largest": _rounded(float(np.abs(strengths).max(initial=0.0))) if known else None,
         "zeros": _rounded(zeros(A)) if known else None,
-        "spectral_radius": _rounded(SLOPE * radius) if known else None,
+        "spectral_radius": _rounded(radius) if known else None,
     }
+
+
+def slopes(params: Params, truth: np.ndarray) -> np.ndarray:
+    """(L,) the steepest slope of each label's message by its logit: of a sigmoid 0.25, of what ASL means by it 0.54.
+
+    Args:
+        params: the sections refiner and loss are read.
+        truth: (n, L), whose prevalences some losses weigh by.
+    """
+    if params.refiner.message == "sigmoid":
+        return np.full(truth.shape[1], SLOPE)
+    posterior, p = posterior_of(params.loss), expit(LOGITS)
+    messages = np.stack([posterior(p, prevalence) for prevalence in prevalences(truth)])
+    return np.nan_to_num(np.gradient(messages, LOGITS, axis=1).max(axis=1), nan=SLOPE)
 
 
 def _gain_scores(found: Gain | None) -> dict[str, float | None]:

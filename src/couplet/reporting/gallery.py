@@ -89,9 +89,13 @@ def _predicted(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
 
 def _training(run: Run) -> Picture:
     weights = "averaged (EMA) weights" if run.params.ema.enabled else "weights after that epoch"
+    refiner = run.params.refiner
+    whose = "head and refiner" if refiner.trained else "head"
+    if refiner.trained and refiner.lr_factor != 1:
+        whose = f"head; the couplings’ is {refiner.lr_factor:g} times that"
     caption = (
         f"One point per epoch; the validation AUC is that of the {weights} without flip augmentation, on the fold’s "
-        "own images; the learning rate that of the epoch’s last step (head and refiner). The ringed epoch is the one "
+        f"own images; the learning rate that of the epoch’s last step ({whose}). The ringed epoch is the one "
         "that was kept."
     )
     return Picture("training", figures.training_curves(run.folds), "Training curves", caption)

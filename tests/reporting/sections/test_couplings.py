@@ -178,3 +178,42 @@ def test_the_first_sentence_of_trained_couplings(opposed: Run) -> None:
     assert text.startswith("Label couplings Whether the couplings help is not known from one run.")
     assert "its sign says nothing of the labels" in text
     assert "macro-AUC out of fold would be 0.012 higher" in text
+
+
+def test_the_formula_is_what_the_settings_compute(project: Callable[..., Path]) -> None:
+    project(
+        n_images=60,
+        labels=LABELS,
+        folds=2,
+        changes={
+            "refiner.message": "calibrated",
+            "refiner.teach": 0.5,
+            "refiner.lr_factor": 30.0,
+            "refiner.sparsity": "proximal",
+            "refiner.steps": 3,
+            "refiner.lambda": 0.002,
+        },
+    )
+    run = read_run()
+    page = render(run, draw(run), None)
+    text = text_of(section(page, "couplings"))
+    assert (
+        "z (t+1) target = z target + α Σ source m ( z (t) source ) A source, target with α = 0.3, "
+        "z (0) = z and z′ = z (3) : messages of messages, m(z) the probability that the loss means by a logit z, "
+        "A = 0 at the start, λ = 0.002 as a soft threshold on |A| after each update, the truth in the place of the "
+        "messages in 50% of the training images, 30 times the head’s learning rate" in text
+    )
+    assert "In training the truth of 50% of the images spoke in the place of" in text
+    assert "its sign says nothing of the labels" not in text and "σ(" not in text
+    assert "last step (head; the couplings’ is 30 times that)" in text_of(page)
+    nothing = replace(run, folds=[replace(fold, couplings=np.zeros((3, 3))) for fold in run.folds])
+    assert "0.001: the penalty has kept the refiner" in text_of(section_of(nothing))
+
+
+def test_the_formula_of_the_first_paper(opposed: Run) -> None:
+    text = text_of(section_of(opposed))
+    assert (
+        "z ′ target = z target + α Σ source σ( z source ) A source, target with α = 0.3, A = 0 at the start, "
+        "λ = 0.001 on the sum of |A| How to read" in text
+    )
+    assert "last step (head and refiner)" in text_of(render(opposed, draw(opposed), None))

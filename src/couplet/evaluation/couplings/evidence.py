@@ -12,6 +12,7 @@ from couplet.evaluation.couplings.fit import LabelCouplings, filled, fit
 from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.leave_one_out import leave_one_out_auc
 from couplet.evaluation.proportions import mean
+from couplet.settings.schema.refiner import RefinerParams
 
 PERMUTATIONS = 200
 HELP, HURT, NO_EFFECT = "help", "hurt", "no effect seen"
@@ -234,6 +235,18 @@ def spectral_radius(A: np.ndarray) -> float:
     2.0
     """
     return float(np.abs(np.linalg.eigvals(np.abs(A))).max(initial=0.0))
+
+
+def strength(refiner: RefinerParams) -> float:
+    """The most that a source adds to a logit, per unit of an A that is trained with the network.
+
+    alpha; twice that with a gate, which multiplies what a label says by up to 2. Several steps change nothing: the
+    last one is added to the head's own logits.
+
+    >>> strength(RefinerParams(alpha=0.3)), strength(RefinerParams(alpha=0.3, conditional="gate"))
+    (0.3, 0.6)
+    """
+    return abs(refiner.alpha) * (2 if refiner.conditional == "gate" else 1)
 
 
 def halves(

@@ -129,7 +129,7 @@ def fit_label_couplings(
 
 def links_of(truth: np.ndarray, posterior: LossPosterior) -> list[BetaMap]:
     """Of each label the loss's inverse as a beta map; truth is asked for its prevalence only."""
-    return [prior_of(posterior, share).rounded() for share in _prevalences(truth)]
+    return [prior_of(posterior, share).rounded() for share in prevalences(truth)]
 
 
 def log_odds_of(links: Sequence[BetaMap], p: np.ndarray) -> np.ndarray:
@@ -249,7 +249,8 @@ def _subsets(items: list[int]) -> list[tuple[int, ...]]:
     return [()] if not items else [s + t for s in _subsets(items[1:]) for t in ((), (items[0],))]
 
 
-def _prevalences(truth: np.ndarray) -> list[float]:
+def prevalences(truth: np.ndarray) -> list[float]:
+    """Share of positives among each label's known cells; NaN without any."""
     known = ~np.isnan(truth)
     counts = known.sum(axis=0)
     positives = np.where(known, truth, 0).sum(axis=0)

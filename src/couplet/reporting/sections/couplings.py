@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from couplet.evaluation.couplings.evidence import HELP, HURT, log_odds_ratios
+from couplet.evaluation.couplings.evidence import HELP, HURT, log_odds_ratios, strength
 from couplet.evaluation.estimate import Estimate, source_of
 from couplet.reporting import analysis
 from couplet.reporting.section import Drawn
 from couplet.reporting.tables import legend
 from couplet.results.run import Run
+from couplet.settings.schema.refiner import RefinerParams
 
 TITLE = "Label couplings"
 STRONGEST = 12  # couplings in the table
@@ -51,6 +52,42 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "largest_shift": largest_shift(run),
         "no_shift": NO_SHIFT,
         "small": analysis.SMALL,
+        **computed(run.params.refiner),
+    }
+
+
+def computed(refiner: RefinerParams) -> dict[str, Any]:
+    """What a refiner that is trained with the network computes, and how it was trained, as the page says it."""
+    gated, calibrated, several = (
+        refiner.conditional == "gate",
+        refiner.message == "calibrated",
+        refiner.steps > 1,
+    )
+    source, target = "<sub>source</sub>", "<sub>target</sub>"
+    says = f"<i>z</i>{'<sup>(t)</sup>' if several else ''}{source}"
+    said = f"{f'<i>g</i>{source} ' if gated else ''}{'<i>m</i>' if calibrated else 'σ'}({says})"
+    refined = f"<i>z</i><sup>(t+1)</sup>{target}" if several else f"<i>z</i>′{target}"
+    explained = []
+    if several:
+        explained.append(f"z<sup>(0)</sup> = z and z′ = z<sup>({refiner.steps})</sup>: messages of messages")
+    if calibrated:
+        explained.append("m(z) the probability that the loss means by a logit z")
+    if gated:
+        explained.append("g between 0 and 2, how loudly the source speaks in this picture")
+    trained_with = []
+    if refiner.teach:
+        trained_with.append(
+            f"the truth in the place of the messages in {refiner.teach:.0%} of the training images"
+        )
+    if refiner.lr_factor != 1:
+        trained_with.append(f"{refiner.lr_factor:g} times the head’s learning rate")
+    return {
+        "formula": f"{refined} = <i>z</i>{target} + <i>α</i> Σ{source} {said} <i>A</i><sub>source, target</sub>",
+        "explained": explained,
+        "trained_with": trained_with,
+        "proximal": refiner.sparsity == "proximal",
+        "gated": gated,
+        "taught": refiner.teach,
     }
 
 
@@ -90,7 +127,7 @@ def strongest_couplings(run: Run) -> list[Coupling]:
     folds = run.couplings
     if folds is None:
         return []
-    sizes, mean, strength = np.abs(folds), folds.mean(axis=0), _strengths(run)
+    sizes, mean, strengths = np.abs(folds), folds.mean(axis=0), _strengths(run)
     ratios = log_odds_ratios(run.truth[run.oof_rows])
     rows = []
     for flat in np.argsort(-sizes.max(axis=0), axis=None, kind="stable")[:STRONGEST]:
@@ -109,7 +146,7 @@ def strongest_couplings(run: Run) -> list[Coupling]:
                 largest=float(values[k]),
                 fold=run.folds[k].fold,
                 same_sign=f"{same} of {len(folds)}",
-                shift=float(strength[j]) * float(values[k]),
+                shift=float(strengths[j]) * float(values[k]),
                 back=float(mean[j, i]),
                 log_odds_ratio=float(ratios[i, j]),
                 correlation=None if np.isnan(together) else float(together),
@@ -132,10 +169,10 @@ def largest_shift(run: Run) -> float:
 
 
 def _strengths(run: Run) -> np.ndarray:
-    """(L,) what a target's couplings are multiplied by: alpha, or its own kappa."""
+    """(L,) what a target's couplings are multiplied by at most: alpha (with a gate twice that), or its own kappa."""
     if run.fitted is not None:
         return run.fitted.fitted.kappa
-    return np.full(len(run.labels), abs(run.params.refiner.alpha))
+    return np.full(len(run.labels), strength(run.params.refiner))
 
 
 def _gains(run: Run) -> list[tuple[str, Estimate, Estimate]]:
