@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from couplet.images.store import ImageStore
+from couplet.images.views import evaluation_view
+from couplet.inference.fold import load_fold
+from couplet.models.predictor import normalisation
+from couplet.project.project import Project as Paths
+from couplet.results.manifest import read_manifest
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
+from couplet.settings.params import load_params
 from tests.bad_inputs.healthy import csv_project
 from tests.support.in_process import InProcessProject
 
@@ -85,6 +95,36 @@ def test_a_label_that_is_not_scored_is_predicted_and_in_no_mean(project: InProce
     assert metrics["auc_macro"] != pytest.approx(table["auc"].mean(), abs=1e-4)
     after = project.outputs()
     assert {path for path in after if after[path] != before[path]} == {"metrics/fold_0.json", "params.yaml"}
+
+
+def test_a_gate_says_how_loudly_each_label_speaks(project: InProcessProject) -> None:
+    """Against the gate's own formula, image by image; a model without one writes nothing of it."""
+    assert project.run("evaluate-fold", "0").code == 0
+    path = project.folder / "data/predictions/explanations/fold_0.npz"
+    with np.load(path) as file:
+        assert file.files == []
+    project.set({"refiner.conditional": "gate", "optimizer.lr": 0.05, "refiner.lr_factor": 10.0})
+    assert project.run("train-fold", "0").code == 0
+    assert project.run("evaluate-fold", "0").code == 0
+    with np.load(path) as file:
+        gate = file["gate"]
+    with contextlib.chdir(project.folder):
+        params, here = load_params(Paths().params), read_manifest(Paths())
+        fold = load_fold(0, params, here)
+    folds = pd.read_csv(project.folder / FOLDS, dtype=str)
+    rows = np.flatnonzero(folds["fold"] == "0")
+    assert fold.predictor.refiner is not None and fold.predictor.refiner.gate is not None
+    V, c = (value.double() for value in fold.predictor.refiner.gate.state_dict().values())
+    with torch.no_grad():
+        for i, row in enumerate(rows):
+            stored = torch.from_numpy(
+                ImageStore(project.folder / "data/prepared").read(here.positions[[row]])
+            )
+            view = evaluation_view(stored, params.image.size, *normalisation(fold.predictor.backbone))
+            h = fold.predictor.backbone(view)[0].double()
+            expected = [2 / (1 + math.exp(-float(V[label] @ h + c[label]))) for label in range(len(c))]
+            assert gate[i].tolist() == pytest.approx(expected, abs=1e-5)
+    assert gate.shape == (len(rows), len(here.labels)) and gate.std() > 0 and not (gate == 1).any()
 
 
 def test_another_batch_size_changes_no_more_than_the_last_digits(project: InProcessProject) -> None:

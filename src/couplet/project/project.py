@@ -107,7 +107,7 @@ class Project:
         return self.predictions / f"test/fold_{fold}.csv"
 
     def explanations(self, fold: int | str) -> Path:
-        """What one fold's head looked at in a few images; without arrays where it explains nothing."""
+        """What one fold's head looked at in a few images, and what a gate of the couplings said; may have no arrays."""
         return self.predictions / f"explanations/fold_{fold}.npz"
 
     @property

@@ -13,6 +13,7 @@ from couplet.reporting.picture import Picture
 
 SHOWN_FOLD = 0  # one fold's model is enough to see what a head looks at
 ARRAYS = ("image", "probabilities", "truth", "maps")
+GATE = "gate"  # of the couplings, which `reporting.gates` reads
 GRAPHS = ("adjacency_main", "adjacency_auxiliary", "static_adjacency")
 SHOWN = 12  # images
 MAPS = 3  # of an image's most probable labels
@@ -38,7 +39,7 @@ def read_explanations(labels: list[str], project: Project = HERE) -> list[Pictur
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            if not file.files:
+            if ARRAYS[0] not in file.files and set(file.files) <= {GATE}:
                 return None
             graphs = GRAPHS if set(GRAPHS) & set(file.files) else ()
             arrays = {name: file[name] for name in (*ARRAYS, *graphs)}

@@ -11,6 +11,7 @@ import typer
 from couplet.evaluation.metrics import all_scores, auc_per_label, average_precision_per_label
 from couplet.inference.explain import explain
 from couplet.inference.fold import load_fold, predict
+from couplet.inference.gates import gates
 from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.project.console import say
 from couplet.project.files import write_csv, write_npz
@@ -41,6 +42,7 @@ def evaluate_fold(fold: Annotated[int, typer.Argument(help="the fold whose image
     probabilities = predict(model, params, manifest, rows, "held-out images")
     test_probabilities = predict(model, params, manifest, test_rows, "test images")
     explanations = explain(model, params, manifest, test_rows if len(test_rows) else rows)
+    explanations |= gates(model, params, manifest, rows)
     truth = manifest.truth[rows]
     scores = all_scores(scored_truth[rows], probabilities, manifest.labels)
 

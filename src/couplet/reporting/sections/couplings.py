@@ -9,6 +9,7 @@ import numpy as np
 from couplet.evaluation.couplings.evidence import HELP, HURT, log_odds_ratios, strength
 from couplet.evaluation.estimate import Estimate, source_of
 from couplet.reporting import analysis
+from couplet.reporting.gates import judge_gates
 from couplet.reporting.section import Drawn
 from couplet.reporting.tables import legend
 from couplet.results.run import Run
@@ -52,6 +53,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "largest_shift": largest_shift(run),
         "no_shift": NO_SHIFT,
         "small": analysis.SMALL,
+        "gates": judge_gates(run),
         **computed(run.params.refiner),
     }
 
