@@ -96,6 +96,7 @@ def test_everything_is_of_the_refined_probabilities(tmp_path: Path) -> None:
     assert read_predictions(project.ensemble / "oof_calibrated.csv", LABELS, ids).shape == refined.shape
     found = metrics(project)
     assert found["oof"]["log_loss_gain"] == round(gains["oof"].log_loss.value or 0.0, 4)
+    assert found["oof"]["coverage_gain"] == round(gains["oof"].coverage.value or 0.0, 4)
     assert found["fit"] == "out_of_fold" and 1 / 201 <= found["permutation_p"] <= 1
     assert found["zeros"] == pytest.approx((couplings.fitted.A[~np.eye(3, dtype=bool)] == 0).mean(), abs=5e-5)
 

@@ -92,7 +92,7 @@ def risk_coverage(
     n = int(known.sum())
     if not n:
         return []
-    kept, errors = _running_errors(order[known], wrong[known])
+    kept, errors = running_errors(order[known], wrong[known])
     rows = []
     for coverage in np.linspace(0, 1, POINTS).round(2).tolist():
         count = round(coverage * n)
@@ -127,7 +127,7 @@ def augrc(
     n = int(known.sum())
     if not n:
         return float("nan")
-    kept, errors = _running_errors(order[known], wrong[known])
+    kept, errors = running_errors(order[known], wrong[known])
     return float(np.interp(np.arange(1, n + 1), kept, errors).sum() / n**2)
 
 
@@ -154,7 +154,7 @@ def augrc_without_each_patient(
     return np.divide(total.sum() - lost, left**2.0, out=np.full(len(left), np.nan), where=left > 0)
 
 
-def _running_errors(unsure: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def running_errors(unsure: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells kept and errors among them, from (0, 0), at the end of each group of tied cells."""
     order = np.argsort(unsure, kind="stable")
     last = np.flatnonzero(np.append(np.diff(unsure[order]) > 0, True))

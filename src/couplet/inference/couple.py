@@ -213,7 +213,7 @@ def slopes(params: Params, truth: np.ndarray) -> np.ndarray:
 
 def _gain_scores(found: Gain | None) -> dict[str, float | None]:
     scores: dict[str, float | None] = {}
-    for name in ("auc", "log_loss"):
+    for name in ("auc", "log_loss", *(["coverage"] if found else [])):
         one: Estimate | None = getattr(found, name) if found else None
         scores |= {
             f"{name}_gain": _rounded(one.value) if one else None,

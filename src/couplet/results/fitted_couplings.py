@@ -25,6 +25,7 @@ from couplet.results.tables import numbers, read_table
 
 MATRIX, RECORD = "couplings.csv", "couplings.json"
 PARTS = ("oof", "test")
+GAINED = ("auc", "log_loss", "coverage")  # of a gain
 
 
 def write_fitted(
@@ -64,8 +65,7 @@ def write_fitted(
         for j, (label, link) in enumerate(zip(labels, couplings.links, strict=True))
     ]
     evidence = {
-        part: {"auc": found.auc.as_dict(), "log_loss": found.log_loss.as_dict()}
-        for part, found in gains.items()
+        part: {name: getattr(found, name).as_dict() for name in GAINED} for part, found in gains.items()
     }
     write_json(project.ensemble / RECORD, {"strictness": strictness, "labels": entries, "gains": evidence})
 
@@ -104,7 +104,7 @@ def read_fitted_files(folder: Path, labels: list[str]) -> tuple[LabelCouplings, 
         )
         links = [BetaMap(*(float(value) for value in entry["link"])) for entry in entries]
         gains = {
-            part: Gain(_estimate(found["auc"]), _estimate(found["log_loss"]))
+            part: Gain(*(_estimate(found[name]) for name in GAINED))
             for part, found in content["gains"].items()
             if part in PARTS
         }

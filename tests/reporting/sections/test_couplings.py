@@ -116,6 +116,9 @@ def test_the_first_sentence_of_fitted_couplings_is_the_verdict(fitted: Callable[
         f"{gain.auc.text(5)} (" in text and f"{gain.log_loss.text(5)} (" in text and "cross-fitted)" in text
     )
     assert "higher, log loss per image 0.00" in text
+    assert "Cells decided at equal error, gained" in text and gain.coverage.text(4) in text.replace(
+        " (cross-fitted)", ""
+    )
     assert "both intervals exclude 0; that of macro-AUC and of log loss does not." in text
     assert "Could it be chance?" in text and "What could be won at most." in text
     assert "Whether" not in text and "λ" not in text

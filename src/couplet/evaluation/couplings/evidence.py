@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from couplet.evaluation.comparison import compare
+from couplet.evaluation.couplings.abstention import coverage_gain
 from couplet.evaluation.couplings.fit import LabelCouplings, filled, fit
 from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.leave_one_out import leave_one_out_auc
@@ -26,10 +27,12 @@ class Gain:
     Attributes:
         auc: of the macro-AUC; out of fold only pairs of the same part count.
         log_loss: per image, summed over its known labels, in nats.
+        coverage: share of the cells that are decided at equal error (`abstention`).
     """
 
     auc: Estimate
     log_loss: Estimate
+    coverage: Estimate
 
     @property
     def verdict(self) -> str:
@@ -59,7 +62,8 @@ def gain(
     """
     arms = [list(leave_one_out_auc(truth, q, patients, parts)) for q in (with_them, without)]
     auc = compare([arms[0]], [arms[1]], scored=scored).macro.estimate
-    return Gain(auc, mean(losses(truth, without) - losses(truth, with_them), patients))
+    log_loss = mean(losses(truth, without) - losses(truth, with_them), patients)
+    return Gain(auc, log_loss, coverage_gain(truth, with_them, without, patients))
 
 
 def losses(truth: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     return {
         "verdict": verdict(run),
         "gains": gains,
-        "legend": legend(one for _, auc, log_loss in gains for one in (auc, log_loss)),
+        "legend": legend(one for _, *gained in gains for one in gained),
         "evidence": run.coupling_scores,
         "matrix": drawn.gallery.couplings,
         "strongest": strongest_couplings(run),
@@ -177,7 +177,7 @@ def _strengths(run: Run) -> np.ndarray:
     return np.full(len(run.labels), strength(run.params.refiner))
 
 
-def _gains(run: Run) -> list[tuple[str, Estimate, Estimate]]:
+def _gains(run: Run) -> list[tuple[str, Estimate, Estimate, Estimate]]:
     """Of each part its name and what couplings gain there, with the files that it follows from."""
     project = run.manifest.project
     files = {
@@ -188,8 +188,10 @@ def _gains(run: Run) -> list[tuple[str, Estimate, Estimate]]:
     for part, gain in run.coupling_gains.items():
         sources = [source_of(path, project.root) for path in files[part]]
         flags = (*run.leaks.flags_of(part), *(("cross-fitted",) if part == "oof" else ()))
-        auc, log_loss = (one.of(*sources).flagged(*flags) for one in (gain.auc, gain.log_loss))
-        rows.append((PART_NAMES[part], auc, log_loss))
+        auc, log_loss, coverage = (
+            one.of(*sources).flagged(*flags) for one in (gain.auc, gain.log_loss, gain.coverage)
+        )
+        rows.append((PART_NAMES[part], auc, log_loss, coverage))
     return rows
 
 
