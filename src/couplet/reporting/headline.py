@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from couplet.evaluation.couplings.evidence import NO_EFFECT
 from couplet.reporting import analysis
 from couplet.reporting.fact import Fact
 from couplet.results.run import Run
@@ -108,7 +109,11 @@ def _refiner(run: Run) -> Fact:
         return Fact("Refiner", "off", "logits go straight to the sigmoid: the ablation")
     if run.fitted is not None:
         there, cells = int((matrices[0] != 0).sum()), len(run.labels) * (len(run.labels) - 1)
-        found = f"{there:,} of {cells:,} couplings are not 0; {run.coupling_scores['verdict']}"
+        seen = run.coupling_scores["verdict"]
+        better = run.coupling_gains["oof"].better
+        if seen == NO_EFFECT and better:
+            seen = f"better in {better[0]} alone"
+        found = f"{there:,} of {cells:,} couplings are not 0; {seen}"
         return Fact(
             "Refiner", "out of fold", f"fitted after training, strictness {refiner.strictness:g}; {found}"
         )

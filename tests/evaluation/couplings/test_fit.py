@@ -15,12 +15,12 @@ from couplet.evaluation.couplings.evidence import (
     NO_EFFECT,
     auc_difference,
     gain,
-    halves,
     losses,
     permuted,
     revealed_gain,
 )
 from couplet.evaluation.couplings.fit import fit, fit_alone, fit_label_couplings
+from couplet.evaluation.couplings.matrix import halves
 from couplet.evaluation.metrics import auc_per_label
 from couplet.settings.params import LossParams
 

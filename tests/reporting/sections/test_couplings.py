@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from couplet.evaluation.estimate import Estimate
 from couplet.reporting.gallery import draw
 from couplet.reporting.headline import facts
 from couplet.reporting.page import render
@@ -125,6 +126,27 @@ def test_the_first_sentence_of_fitted_couplings_is_the_verdict(fitted: Callable[
     for found, sentence in (("help", "The couplings help."), ("hurt", "The couplings hurt.")):
         told = replace(run, coupling_scores=run.coupling_scores | {"verdict": found})
         assert text_of(section_of(told)).startswith(f"Label couplings {sentence}")
+
+
+def test_what_is_better_in_one_of_two_is_said_so(fitted: Callable[..., Run]) -> None:
+    run = fitted()
+    gain = run.coupling_gains["oof"]
+    up, down = Estimate(0.01, 0.005, 0.015), Estimate(-0.01, -0.015, -0.005)
+    for auc, log_loss, sentence, fact in (
+        (
+            gain.auc,
+            up,
+            "The couplings make better probabilities; a better ranking",
+            "better in log loss alone",
+        ),
+        (up, gain.log_loss, "The couplings rank images better; better prob", "better in macro-AUC alone"),
+        (down, up, "The couplings gain log loss and lose macro-AUC.", "better in log loss alone"),
+    ):
+        told = replace(run, coupling_gains={"oof": replace(gain, auc=auc, log_loss=log_loss)})
+        assert told.coupling_gains["oof"].verdict == "no effect seen"
+        assert text_of(section_of(told)).startswith(f"Label couplings {sentence}")
+        found = next(one for one in facts(told) if one.name == "Refiner")
+        assert found.detail.endswith(fact)
 
 
 def test_fitted_couplings_are_shown_as_they_are(fitted: Callable[..., Run]) -> None:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from couplet.evaluation.couplings.evidence import HELP, HURT, log_odds_ratios, strength
+from couplet.evaluation.couplings.evidence import AUC, HELP, HURT, LOG_LOSS, Gain
+from couplet.evaluation.couplings.matrix import log_odds_ratios, strength
 from couplet.evaluation.estimate import Estimate, source_of
 from couplet.reporting import analysis
 from couplet.reporting.gates import judge_gates
@@ -18,6 +19,7 @@ from couplet.settings.schema.refiner import RefinerParams
 TITLE = "Label couplings"
 STRONGEST = 12  # couplings in the table
 NO_SHIFT = 0.05  # of log odds: it takes a probability of 0.5 to 0.5125
+WHAT = "Couplings let what the network believes of one label raise or lower the others."
 PART_NAMES = {"oof": "Out of fold, each fold by couplings of the others", "test": "Test part"}
 
 
@@ -84,6 +86,7 @@ def computed(refiner: RefinerParams) -> dict[str, Any]:
     if refiner.lr_factor != 1:
         trained_with.append(f"{refiner.lr_factor:g} times the head’s learning rate")
     return {
+        "usual": not (explained or trained_with or refiner.sparsity == "proximal"),
         "formula": f"{refined} = <i>z</i>{target} + <i>α</i> Σ{source} {said} <i>A</i><sub>source, target</sub>",
         "explained": explained,
         "trained_with": trained_with,
@@ -102,13 +105,12 @@ def verdict(run: Run) -> tuple[str, str]:
         words = {
             HELP: "The couplings help.",
             HURT: "The couplings hurt.",
-        }.get(run.coupling_scores["verdict"], "No effect of the couplings is seen.")
-        both = {"macro-AUC": gain.auc, "log loss": gain.log_loss}
-        within = [name for name, one in both.items() if one.low is None or one.low <= 0]
+        }.get(run.coupling_scores["verdict"], _in_part(gain))
+        within = [name for name in (AUC, LOG_LOSS) if name not in gain.better]
         rule = ""
         if within:
             rule = f" They are said to help where both intervals exclude 0; that of {' and of '.join(within)} does not."
-        return words, f"Against each label’s own calibration alone, out of fold: {beside}.{rule}"
+        return words, f"Against each label’s own calibration alone, out of fold: {beside}.{rule} {WHAT}"
     if run.couplings is None:
         return "The refiner is off in this run", ""
     if largest_shift(run) < NO_SHIFT:
@@ -120,8 +122,18 @@ def verdict(run: Run) -> tuple[str, str]:
     return (
         "Whether the couplings help is not known from one run.",
         "They were trained with the network, and the same network without them is another training: three repeats with "
-        "refiner.enabled true and false, and couplet compare, can tell.",
+        f"refiner.enabled true and false, and couplet compare, can tell. {WHAT}",
     )
+
+
+def _in_part(gain: Gain) -> str:
+    """What is said where couplings neither help nor hurt in both."""
+    if gain.better and gain.worse:
+        return f"The couplings gain {gain.better[0]} and lose {gain.worse[0]}."
+    return {
+        LOG_LOSS: "The couplings make better probabilities; a better ranking of images is not seen.",
+        AUC: "The couplings rank images better; better probabilities are not seen.",
+    }.get("".join(gain.better), "No effect of the couplings is seen.")
 
 
 def strongest_couplings(run: Run) -> list[Coupling]:
