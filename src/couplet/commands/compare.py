@@ -96,7 +96,7 @@ def compare(a: str, b: str, part: str = "oof", unpaired: bool = False) -> Answer
         b=replace(b_macro, n_images=n_images),
         labels_a=a_labels,
         labels_b=b_labels,
-        within=_within_folds(arms) if part == "oof" else None,
+        within=_within_folds(arms, flags) if part == "oof" else None,
         secondary=_secondary(arms),
     )
 
@@ -131,13 +131,15 @@ def _auc(run: FinishedRun) -> Iterable[LeaveOneOut]:
     return leave_one_out_auc(run.truth, run.probabilities, run.patients)
 
 
-def _within_folds(arms: Arms) -> Comparison | None:
+def _within_folds(arms: Arms, flags: tuple[str, ...]) -> Comparison | None:
     """AUC of pairs of images of the same fold: one model ranked both, so that no two models' scales are compared."""
     if len(np.unique(arms.a[0].fold_of[arms.a[0].rows])) < 2:
         return None
-    return _compared(
+    found = _compared(
         arms, lambda run: leave_one_out_auc(run.truth, run.probabilities, run.patients, run.fold_of[run.rows])
     )
+    difference = found.macro.estimate.of(*_sources(arms.runs)).flagged(*flags)
+    return replace(found, macro=replace(found.macro, estimate=difference))
 
 
 def _average_precision(run: FinishedRun) -> Iterable[LeaveOneOut]:

@@ -226,7 +226,7 @@ def test_the_formula_is_what_the_settings_compute(project: Callable[..., Path]) 
         "z (t+1) target = z target + α Σ source m ( z (t) source ) A source, target with α = 0.3, "
         "z (0) = z and z′ = z (3) : messages of messages, m(z) the probability that the loss means by a logit z, "
         "A = 0 at the start, λ = 0.002 as a soft threshold on |A| after each update, the truth in the place of the "
-        "messages in 50% of the training images, 30 times the head’s learning rate" in text
+        "messages in 50% of the training images, A learned at 30 times the head’s learning rate" in text
     )
     assert "In training the truth of 50% of the images spoke in the place of" in text
     assert "its sign says nothing of the labels" not in text and "σ(" not in text

@@ -84,7 +84,7 @@ def computed(refiner: RefinerParams) -> dict[str, Any]:
             f"the truth in the place of the messages in {refiner.teach:.0%} of the training images"
         )
     if refiner.lr_factor != 1:
-        trained_with.append(f"{refiner.lr_factor:g} times the head’s learning rate")
+        trained_with.append(f"A learned at {refiner.lr_factor:g} times the head’s learning rate")
     return {
         "usual": not (explained or trained_with or refiner.sparsity == "proximal"),
         "formula": f"{refined} = <i>z</i>{target} + <i>α</i> Σ{source} {said} <i>A</i><sub>source, target</sub>",
