@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,21 @@ def test_preset_writes_params_and_says_what_is_next(project: Path) -> None:
     assert "couplet scan" in result.stdout
     assert "  source: nih" in (project / "params.yaml").read_text()
     assert "phantom" in couplet(project, "preset").stdout.splitlines()
+
+
+def test_preset_keeps_what_it_is_told_to(project: Path) -> None:
+    result = couplet(project, "preset", "paper", "--keep", "data,image,model.backbone_args")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "the preset paper but for what stays: data,image,model.backbone_args; " in result.stdout
+    check = couplet(project, "check").stdout
+    assert re.findall(r"^(\S+):.*\(preset paper: ", check, flags=re.MULTILINE) == [
+        "data.source",
+        "image.size",
+        "image.store_size",
+        "image.codec",
+        "model.backbone_args",
+    ]
+    assert "params.yaml is valid: preset paper, 5 settings differ from it\n" in check
 
 
 def test_outside_a_project_it_says_so(tmp_path: Path) -> None:

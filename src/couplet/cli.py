@@ -30,18 +30,29 @@ Fold = Annotated[int, typer.Argument(help="number of the fold, from split.folds"
 @stage
 def preset_command(
     name: Annotated[str | None, typer.Argument(help="a file in presets/; without it they are listed")] = None,
+    kept: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            help="sections and settings that stay as they are in params.yaml: data,image,model.backbone",
+        ),
+    ] = "",
 ) -> None:
     """Write params.yaml from the schema's defaults and presets/NAME.yaml; remove outputs of folds it has not."""
     from couplet.running.stale import prune
-    from couplet.settings.presets import load_preset, params_yaml, preset_names
+    from couplet.settings.params import load_params
+    from couplet.settings.presets import keep, load_preset, params_yaml, preset_names
 
     if name is None:
         return say("\n".join(preset_names()))
     params = load_preset(name)
+    if kept:
+        params = keep(params, load_params(), kept.split(","), f"{HERE.presets}/{name}.yaml with --keep")
     source = params.data.source
     scanned = HERE.inventory.exists() and read_record(HERE.inventory, source=str)["source"] == source
     write_text(HERE.params, params_yaml(params))
-    say(f"{HERE.params} now holds the preset {name} and nothing else; `dvc params diff` shows what changed")
+    rest = f"but for what stays: {kept}" if kept else "and nothing else"
+    say(f"{HERE.params} now holds the preset {name} {rest}; `dvc params diff` shows what changed")
     pruned = prune(params.split.folds)
     for path in pruned:
         say(f"removed {path}")

@@ -8,7 +8,7 @@ import pytest
 
 from couplet.project.errors import UserError
 from couplet.settings.params import Params, flatten, parse_params
-from couplet.settings.presets import differences_from_preset, load_preset
+from couplet.settings.presets import differences_from_preset, keep, load_preset
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,37 @@ def test_mistakes_name_the_file_that_makes_them(presets: Path, files: dict[str, 
     with pytest.raises(UserError) as caught:
         load_preset("a")
     assert str(caught.value) == message
+
+
+def test_what_is_kept_stays_and_all_else_is_the_presets(presets: Path) -> None:
+    now = parse_params(
+        {"data": {"source": "nih"}, "model": {"dropout": 0.1}, "schedule": {"epochs": 5}, "seed": 7}, "x"
+    )
+    mixed = keep(load_preset("graph"), now, ["data", "model.dropout", "schedule.epochs", "seed"], "x")
+    ours, graph = flatten(mixed.as_dict()), flatten(load_preset("graph").as_dict())
+    kept = {"data.source": "nih", "model.dropout": 0.1, "schedule.epochs": 5, "seed": 7}
+    assert {key: value for key, value in ours.items() if value != graph[key]} == kept
+    assert keep(load_preset("graph"), now, [], "x") == load_preset("graph")
+
+
+def test_what_cannot_be_kept_is_said() -> None:
+    preset = load_preset("graph")
+    for key, message in (
+        ("datta", "--keep datta: params.yaml has no such section or setting: did you mean data?"),
+        ("preset", "--keep preset: params.yaml has no such section or setting: docs/presets.md lists them"),
+        ("model.head_args", "graph with --keep: unknown key model.head_args.heads for model.head = db_dgcn"),
+        ("schedule.milestones,schedule.epochs", "--keep schedule.milestones,schedule.epochs: "),
+    ):
+        with pytest.raises(UserError) as caught:
+            keep(preset, parse_params({"model": {"head": "csra"}}, "x"), [key], "graph with --keep")
+        assert str(caught.value).startswith(message), key
+    with pytest.raises(UserError, match=r"schedule.milestones = \[1, 2\]: 1 is never reached"):
+        keep(
+            preset,
+            parse_params({"schedule": {"epochs": 1, "warmup_epochs": 0}}, "x"),
+            ["schedule.epochs"],
+            "x",
+        )
 
 
 def test_params_yaml_has_no_base() -> None:

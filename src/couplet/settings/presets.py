@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from couplet.project.errors import UserError
@@ -32,6 +32,34 @@ def load_preset(name: str, project: Project = HERE) -> Params:
         UserError: there is no such preset, its bases lead back to itself, or it is not valid.
     """
     return _load(name, (), project)
+
+
+def keep(preset: Params, now: Params, keys: Sequence[str], origin: str) -> Params:
+    """A preset's settings, but some as they are now: another recipe on the same data, at the same size.
+
+    Args:
+        preset: gives all settings that `keys` do not name, and the preset's name.
+        now: gives the others.
+        keys: sections, or dotted keys: ("data", "image.size").
+        origin: names the result in errors.
+
+    Raises:
+        UserError: no such section or key, or what is kept does not fit the preset's other settings.
+    """
+    content, kept = preset.as_dict(), now.as_dict()
+    known = [*(name for name, value in content.items() if isinstance(value, dict)), *flatten(content)]
+    known.remove("preset")
+    for key in keys:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "docs/presets.md lists them"
+            raise UserError(f"--keep {key}: params.yaml has no such section or setting: {hint}")
+        *sections, last = key.split(".")
+        inside, theirs = content, kept
+        for section in sections:
+            inside, theirs = inside[section], theirs[section]
+        inside[last] = theirs[last]
+    return parse_params(content, origin)
 
 
 def _load(name: str, above: tuple[str, ...], project: Project) -> Params:
