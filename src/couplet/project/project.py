@@ -154,6 +154,11 @@ class Project:
         return self.metrics / "couplings.json"
 
     @property
+    def systems(self) -> Path:
+        """What runs of the presets scored: `couplet table --write` writes it, the report reads it if it is there."""
+        return self.metrics / "systems.csv"
+
+    @property
     def plots(self) -> Path:
         """What `dvc plots` shows, and the report."""
         return self.root / "plots"

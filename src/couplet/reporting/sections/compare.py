@@ -6,8 +6,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from couplet.evaluation.estimate import Estimate
+from couplet.reporting.estimates import SCORES
+from couplet.reporting.published import KNOWN, Beside, System, beside, published
 from couplet.reporting.section import Drawn
+from couplet.results.measured import Measured, data_key, read_measured
 from couplet.results.run import Run
+from couplet.settings.presets import preset_names
 
 TITLE = "Beside published numbers"
 
@@ -17,9 +21,14 @@ NOT_COMPARABLE = {
         "nothing about chest X-rays: they must not be set beside the published ones."
     ),
     "grand_xray_slam": (
-        "The published scores are macro-AUCs on the competition’s hidden test labels. This run’s out-of-fold "
+        "The first paper’s scores are macro-AUCs on the competition’s hidden test labels. This run’s out-of-fold "
         "number is on training images, so the two are close relatives and not the same: only a submission of "
-        "`data/predictions/ensemble/submission.csv` is comparable."
+        "`data/predictions/ensemble/submission.csv` is comparable. The other systems’ scores are of another data set."
+    ),
+    "nih": (
+        "Most published scores on these images are of splits that their authors drew, which nobody else has: on such a "
+        "split and on the official test list one and the same model scores about 0.03 apart. Only the numbers of the "
+        "official test list can be set beside this run’s test part, if it is that list, whole."
     ),
     "coco": (
         "This run is on photographs with other labels: the scores of Table I, all of chest X-rays, say "
@@ -27,86 +36,106 @@ NOT_COMPARABLE = {
     ),
 }
 OTHER_DATA = (
-    "This run is on other images with other labels than the published scores, which are of the hidden test "
-    "part of Grand X-Ray SLAM, division B: not comparable, an order of magnitude at best."
+    "This run is on other images than the published scores, which are of NIH ChestX-ray14, of the hidden test part of "
+    "Grand X-Ray SLAM, division B, or of COCO: not comparable, an order of magnitude at best."
 )
+PARTS = {"oof": "out of fold", "test": "test part"}
 
 
-class Method(NamedTuple):
-    """A row of the first paper's Table I, as this pipeline would set it up."""
+class Shown(NamedTuple):
+    """A row of a published table.
 
-    name: str
-    backbone: str
-    head: str
-    loss: str
-    published: str = ""
-    where: str = ""
+    Attributes:
+        system: what is known of it.
+        preset: its preset, or the nearest one where it cannot be defined; empty if this checkout has none.
+        measured: what runs of that preset scored, by data set: this run's images first.
+    """
+
+    system: System
+    preset: str
+    measured: list[MeasuredHere]
 
 
-TABLE_I = [
-    Method("Kufel et al.", "tf_efficientnet_b0.in1k", "Linear, BatchNorm", "BCE"),
-    Method(
-        "Xiong et al.",
-        "convnextv2_base.fcmae_ft_in1k, first 77% of the parameters frozen",
-        "attention pooling, self-attention, MLP",
-        "BCE + focal",
-    ),
-    Method(
-        "Chen et al.",
-        "coatnet_0_rw_224.sw_in1k or tf_efficientnet_b5.in1k",
-        "linear",
-        "“Lours”, not defined in the paper",
-    ),
-    Method("Chen et al., baseline", "resnet50.tv_in1k", "", "weighted BCE"),
-    Method(
-        "Kumar et al.", "densenet161, untrained", "cascade: each level sees all earlier ones", "weighted BCE"
-    ),
-    Method("Yao et al.", "densenet121, untrained", "LSTM over the labels", "BCE"),
-    Method(
-        "Guan et al. (AG-CNN)", "resnet50.tv_in1k", "global + attention crop (threshold 0.7) + fusion", "BCE"
-    ),
-    Method("Baltruschat et al.", "ResNet-50 at 448 px", "", ""),
-    Method("Taslimi et al.", "swin_large_patch4_window7_224.ms_in22k", "MLP of 1 to 3 layers", "BCE"),
-    Method(
-        "Srivastava et al., “baseline”",
-        "seresnext101_32x4d",
-        "not stated",
-        "not stated",
-        "92.64%",
-        "as printed",
-    ),
-    Method(
-        "Srivastava et al., full method",
-        "seresnext101_32x4d.gluon_in1k",
-        "linear + label-graph refiner",
-        "ASL + 0.001 · |A|₁",
-        "0.926030",
-        "private leaderboard",
-    ),
-    Method("Winner of the division", "", "", "", "0.94187", "private leaderboard"),
-]
+class MeasuredHere(NamedTuple):
+    """Scores of one system on one set of images and folds."""
 
-COCO_2014 = [
-    ("ADD-GCN at 448 px, its own paper", "84.2"),
-    ("ADD-GCN, as the second paper reprints it", "81.3"),
-    ("DB-DGCN, the second paper", "82.9"),
-    ("ResNet-101, max pooling", "81.9"),
-    ("ResNet-101, average pooling", "77.3"),
-]
+    scores: list[tuple[str, Estimate]]  # of each part, by the part's name
+    decimals: int
+    about: str
+    changed: str  # settings that are not the preset's
+    why_not: str  # it may be set beside the published numbers where this is empty
 
 
 def content(run: Run, drawn: Drawn) -> dict[str, Any]:
-    """The published tables, this run's numbers for their last rows, and a sentence on comparing them."""
+    """The published tables, what runs of the same systems scored here, and a sentence on comparing them."""
+    project, found = run.manifest.project, published()
+    rows, presets = read_measured(project), preset_names(project)
+    here = data_key(run.manifest, run.fold_of)
+    table_i, coco = (
+        [_shown(system, presets, rows, here, metric) for system in systems]
+        for systems, metric in ((found.xrays, "auc_macro"), (found.coco, "map"))
+    )
     return {
         "comparability": NOT_COMPARABLE.get(run.params.data.source, OTHER_DATA),
-        "table_i": TABLE_I,
-        "coco": COCO_2014,
+        "table_i": table_i,
+        "coco": coco,
+        "labels_of_xrays": found.labels_of_xrays,
+        "with_labels": [(system, number) for system in found.xrays for number in system.with_labels],
         "about_second_paper": about_second_paper(run),
         "oof": drawn.scores.oof.scores["auc_macro"],
         "test": drawn.scores.test.scores["auc_macro"] if drawn.scores.test else None,
         "whole": drawn.scores.rows[-1],
         "whole_map": in_per_cent(drawn.scores.rows[-1].scores["map"]),
+        "known": KNOWN,
+        "names": SCORES,
+        "per_cent": per_cent,
+        "digits": digits,
     }
+
+
+def _shown(system: System, presets: list[str], rows: list[Measured], here: str, metric: str) -> Shown:
+    name = system.preset or system.nearest
+    found: dict[tuple[str, ...], list[Beside]] = {}
+    for one in beside(system, rows):
+        found.setdefault((one.row.source, one.row.data, *one.row.experiments), []).append(one)
+    groups = sorted(found.items(), key=lambda item: (item[0][1] != here, item[0]))
+    measured = [_measured(parts, here, metric) for _, parts in groups]
+    return Shown(system, name if name in presets else "", measured)
+
+
+def _measured(parts: list[Beside], here: str, metric: str) -> MeasuredHere:
+    row = parts[0].row
+    sizes = [f"{one.row.images:,} images of {one.row.patients:,} patients" for one in parts]
+    repeats = f"; mean of {len(row.experiments)} repeats" if len(row.experiments) > 1 else ""
+    about = (
+        f"{row.source}, {' and '.join(sizes)}{', as this run' if row.data == here else ''}; {row.backbone} at "
+        f"{row.size} px, epochs: {row.epochs}{repeats}; settings that are not the preset’s: {len(row.changed)}"
+    )
+    scores = [
+        (PARTS[one.row.part], in_per_cent(one.row.map) if metric == "map" else one.row.auc_macro)
+        for one in parts
+    ]
+    comparable = any(not one.why_not for one in parts)
+    why_not = "" if comparable else parts[-1].why_not
+    return MeasuredHere(scores, 1 if metric == "map" else 4, about, ", ".join(row.changed), why_not)
+
+
+def per_cent(share: float) -> str:
+    """A share as the second paper prints it.
+
+    >>> per_cent(0.842)
+    '84.2'
+    """
+    return f"{100 * share:.1f}"
+
+
+def digits(share: float) -> str:
+    """A share as the first paper's table prints it, with three decimals at least.
+
+    >>> digits(0.81), digits(0.92603)
+    ('0.810', '0.92603')
+    """
+    return max(f"{share:g}", f"{share:.3f}", key=len)
 
 
 def in_per_cent(estimate: Estimate) -> Estimate:

@@ -1,0 +1,100 @@
+"""Published numbers and runs of the same systems here: found by name, never mixed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from couplet.project.project import Project
+from couplet.reporting import page
+from couplet.reporting.gallery import Gallery
+from couplet.reporting.sections import compare
+from couplet.results.measured import data_key, write_measured
+from couplet.results.run import Run, read_run
+from tests.support.measured import row
+from tests.support.pages import text_of
+
+
+@pytest.fixture
+def shown(project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """The section of a made-up run on drawn pictures, with rows that were measured: `shown(rows)`, as HTML."""
+    monkeypatch.setattr(page, "SECTIONS", (compare,))
+    folder = project()
+
+    def html(make_rows: Callable[[Run], list[object]]) -> str:
+        run = read_run()
+        write_measured(make_rows(run), Project(folder))  # type: ignore[arg-type]
+        return page.render(run, cast(Gallery, SimpleNamespace()), None)
+
+    return html
+
+
+def row_of(html: str, name: str) -> str:
+    text = text_of("<tr" + next(part for part in html.split("<tr") if f'scope="row">{name}' in part))
+    return text.replace(" ,", ",").replace(" ;", ";")
+
+
+def test_a_row_stands_beside_its_system_with_what_it_is_of(shown: Callable[..., str]) -> None:
+    def rows(run: Run) -> list[object]:
+        here = data_key(run.manifest, run.fold_of)
+        return [
+            row(system="kufel", source="nih", data="fedcba98", part="test", own_test=True, images=118),
+            row(system="kufel", data=here),
+            row(system="kufel", data=here, part="test", images=40, patients=20),
+            row(),
+        ]
+
+    html = shown(rows)
+    kufel = row_of(html, "Kufel")
+    assert kufel.startswith("Kufel et al. 2023") and "EfficientNet-B1 dense, BatchNorm BCE 0.8428" in kufel
+    score = "0.8000 [0.750, 0.850]"
+    assert f"{score} (selected) out of fold; {score} test part phantom, 100 images of" in kufel, kufel
+    first = kufel.index("phantom, 100 images of")
+    assert "50 patients and 40 images of 20 patients, as this run;" in kufel[first:]
+    assert "not beside the published: drawn pictures" in kufel[first:]
+    other = kufel.index("nih, 118 images")
+    assert other > first, "this run's own images come first"
+    assert "as this run" not in kufel[other:]
+    assert "not beside the published: other images: the published number is of an own split" in kufel[other:]
+    assert "50.0 [45, 55] (selected) out of fold" in row_of(html, "CSRA, 4 heads")
+    assert "not run here" in row_of(html, "Xiong") and "0.8523" in row_of(html, "Xiong")
+
+
+def test_a_preset_that_appears_is_named_and_what_cannot_be_is_not(
+    shown: Callable[..., str], tmp_path: Path
+) -> None:
+    linked = tmp_path / "presets"  # the checkout's own: a copy may be changed
+    presets = shutil.copytree(
+        linked.resolve(), tmp_path / "copy", ignore=shutil.ignore_patterns("kufel.yaml")
+    )
+    linked.unlink()
+    presets.rename(linked)
+    assert "<code>kufel</code>" not in shown(lambda run: [])
+    (tmp_path / "presets/kufel.yaml").write_text("data:\n  source: nih\n")
+    html = shown(lambda run: [])
+    assert html.count("<code>kufel</code>") == 1
+    evidence = row_of(html, "Multi-Evidence")
+    assert "cannot be: its segmentation branch" in evidence and "nearest: csra_coco" in evidence
+    assert "80.4" not in evidence and "mAP 80.3, CP 80.5" in evidence, "a number from memory is not shown"
+    assert "cannot be: no title" in row_of(html, "ML-GLLR")
+
+
+def test_labels_stand_under_their_system(shown: Callable[..., str]) -> None:
+    html = shown(lambda run: [])
+    table = html[html.index("Published numbers per label") : html.index("What each row rests on")]
+    hernia = text_of("<tr" + next(part for part in table.split("<tr") if ">Hernia<" in part))
+    assert hernia.split() == ["Hernia", *(["0.802", "0.914", "0.903", "0.889", "0.921", "0.855"])]
+
+
+def test_without_measured_rows_the_page_is_as_with_an_empty_file(
+    shown: Callable[..., str], tmp_path: Path
+) -> None:
+    empty = shown(lambda run: [])
+    (tmp_path / "metrics/systems.csv").unlink()
+    run = read_run()
+    assert page.render(run, cast(Gallery, SimpleNamespace()), None) == empty
