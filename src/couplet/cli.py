@@ -205,6 +205,30 @@ def compare_command(
     say(in_json(answer) if as_json else compare_text.as_text(answer))
 
 
+@app.command("table", rich_help_panel=COMPARE)
+@stage
+def table_command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="runs named as for compare; without any, what metrics/systems.csv holds"),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="keep the rows in metrics/systems.csv, for the report")
+    ] = False,
+) -> None:
+    """What runs of several presets scored on the same images, beside what was published."""
+    from couplet.commands.table import measure, merged
+    from couplet.commands.table_text import as_text
+    from couplet.results.measured import read_measured, write_measured
+
+    rows = measure(runs) if runs else read_measured()
+    if not rows:
+        return say(f"{HERE.systems} is not there: name runs, as 'sys-*', and keep them with --write")
+    if write and runs:
+        write_measured(merged(read_measured(), rows))
+    say(as_text(rows))
+
+
 @app.command("export", rich_help_panel=USE)
 @stage
 def export_command(

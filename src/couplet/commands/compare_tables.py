@@ -37,7 +37,7 @@ def arms_table(answer: Answer, labels: list[str], shown: list[int]) -> list[str]
     """AUC of each label in both arms."""
     rows = [["AUC", "A", "B"]]
     rows += [[labels[i], *(_short(arm[i]) for arm in (answer.labels_a, answer.labels_b))] for i in shown]
-    lines = _aligned(rows)
+    lines = aligned(rows)
     if len(shown) < len(labels):
         lines += wrapped(
             f"of {len(labels)} labels the {len(shown)} with the smallest p-values: --json has all", "  "
@@ -62,7 +62,7 @@ def differences_table(found: Comparison, labels: list[str], shown: list[int]) ->
     ]
     reasons = {i: found.per_label[i].estimate.reason for i in shown}
     notes += [f"{labels[i]}, no interval: {reason}" for i, reason in reasons.items() if reason]
-    return [*_aligned(rows), *(line for note in notes for line in wrapped(note, "  "))]
+    return [*aligned(rows), *(line for note in notes for line in wrapped(note, "  "))]
 
 
 def _who(repeats: int) -> str:
@@ -84,7 +84,7 @@ def _p(p: float | None) -> str:
     return "-" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """Rows in columns, the first line their heads; a name longer than NAME stands in a line of its own."""
     columns = list(zip(*([*row, ""][: len(rows[0])] for row in rows), strict=True))
     widths = [min(max(map(len, columns[0])), NAME), *(max(map(len, column)) for column in columns[1:])]
