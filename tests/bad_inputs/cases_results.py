@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from safetensors.torch import load, save
 
 from couplet.images.codec import encode, index_file
 from couplet.project.project import Project
+from couplet.results.measured import write_measured
 from couplet.results.model_record import trained_on
 from couplet.results.shard_list import StoredFile, write_shard_list
 from tests.bad_inputs.case import Case, Given, both, cut, file, place, removed, replaced, setting, text
 from tests.bad_inputs.cases_data_sets import changed
 from tests.support.in_process import InProcessProject
+from tests.support.measured import row
 
 MODEL = "data/models/fold_0/predictor.safetensors"
 CONFIG = "data/models/fold_0/config.json"
@@ -39,6 +42,13 @@ def evaluate(name: str, given: Given, refused: str) -> Case:
 
 def ensemble(name: str, given: Given, refused: str) -> Case:
     return Case(name, given, run="ensemble-predict", base="trained", refused=refused)
+
+
+def measured_csv() -> str:
+    """metrics/systems.csv of one row."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_measured([row()], Project(Path(folder)))
+        return Project(Path(folder)).systems.read_text()
 
 
 def report(name: str, given: Given, refused: str) -> Case:
@@ -408,6 +418,16 @@ CASES = [
         "folds without a record of their versions",
         both_configs(lambda c: c.pop("versions")),
         "data/models/fold_0/config.json: 'versions' is missing or of another kind than it should be: restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "measured systems that were cut short",
+        file("metrics/systems.csv", "system,experiments\nkufel,sys-kufel\n"),
+        "metrics/systems.csv has no column 'source': restore it with `dvc checkout` or git, or make it again with `dvc repro`",
+    ),
+    report(
+        "a measured system whose number of images is a word",
+        file("metrics/systems.csv", measured_csv().replace(",100,", ",many,")),
+        "metrics/systems.csv line 2: invalid literal for int() with base 10: 'many': restore it from git, or remove it and write it again with `couplet table NAMES --write`",
     ),
     report(
         "metrics of other predictions",

@@ -440,6 +440,18 @@ CASES = [
         refused="no preset 'papper' in presets/: did you mean paper?",
     ),
     Case(
+        "a preset that is to keep what there is not",
+        nothing,
+        run="preset paper --keep datta",
+        refused="--keep datta: params.yaml has no such section or setting: did you mean data?",
+    ),
+    Case(
+        "a preset that is to keep what does not fit it",
+        nothing,
+        run="preset csra_coco --keep schedule.epochs",
+        refused="presets/csra_coco.yaml with --keep: schedule.milestones = [5, 10, 15, 20, 25]: 5 is never reached, schedule.epochs = 2 are numbered 0 to 1: lower it, take it out or raise schedule.epochs",
+    ),
+    Case(
         "a preset outside presets/",
         nothing,
         run="preset ../paper",

@@ -11,12 +11,13 @@ import pandas as pd
 
 from couplet.evaluation.estimate import Estimate
 from couplet.project.errors import UserError
-from couplet.project.files import RESTORE, write_csv
+from couplet.project.files import write_csv
 from couplet.project.project import HERE, Project
 from couplet.results.manifest import Manifest
 from couplet.results.tables import read_table
 
 METHOD = "patient jackknife"
+AGAIN = "restore it from git, or remove it and write it again with `couplet table NAMES --write`"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read_measured(project: Project = HERE) -> list[Measured]:
         try:
             rows.append(_row({str(name): str(cell) for name, cell in cells.items()}))
         except ValueError as error:
-            raise UserError(f"{path} line {number}: {error}: {RESTORE}") from None
+            raise UserError(f"{path} line {number}: {error}: {AGAIN}") from None
     return rows
 
 
