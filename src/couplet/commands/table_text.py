@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from couplet.commands.compare_tables import aligned, wrapped
 from couplet.evaluation.estimate import Estimate
-from couplet.reporting.published import System, published, why_not
+from couplet.reporting.published import System, digits, published, why_not
 from couplet.results.measured import Measured
 
 HEADS = ["system", "head", "loss", "out of fold", "test part", "published"]
@@ -83,7 +83,7 @@ def _published(preset: str) -> str:
         if system.preset == preset and system.shown:
             number = system.shown[0]
             key, value = next(iter(number.values.items()))
-            return f"{'AUC' if key == 'auc_macro' else 'mAP'} {value:g}, {number.data}"
+            return f"{'AUC' if key == 'auc_macro' else 'mAP'} {digits(value)}, {number.data}"
     return "-"
 
 

@@ -166,3 +166,12 @@ def _other_images(row: Measured, number: Number) -> str:
 
 def _article(words: str) -> str:
     return words if words.endswith(("labels", "said")) else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def digits(share: float) -> str:
+    """A share as the first paper's table prints it, with three decimals at least.
+
+    >>> digits(0.81), digits(0.92603)
+    ('0.810', '0.92603')
+    """
+    return max(f"{share:g}", f"{share:.3f}", key=len)

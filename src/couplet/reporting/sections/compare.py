@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from couplet.evaluation.estimate import Estimate
 from couplet.reporting.estimates import SCORES
-from couplet.reporting.published import KNOWN, Beside, System, beside, published
+from couplet.reporting.published import KNOWN, Beside, System, beside, digits, published
 from couplet.reporting.section import Drawn
 from couplet.results.measured import Measured, data_key, read_measured
 from couplet.results.run import Run
@@ -127,15 +127,6 @@ def per_cent(share: float) -> str:
     '84.2'
     """
     return f"{100 * share:.1f}"
-
-
-def digits(share: float) -> str:
-    """A share as the first paper's table prints it, with three decimals at least.
-
-    >>> digits(0.81), digits(0.92603)
-    ('0.810', '0.92603')
-    """
-    return max(f"{share:g}", f"{share:.3f}", key=len)
 
 
 def in_per_cent(estimate: Estimate) -> Estimate:
