@@ -59,6 +59,15 @@ def test_other_settings_explain_other_results(checkout: Path) -> None:
     )
 
 
+def test_rows_of_other_runs_are_no_results_of_this_one_and_explain_another_report(checkout: Path) -> None:
+    Path("metrics/systems.csv").write_text("system\n")
+    assert compared_with_commit(PORTABLE) == "the results are those of the last commit, byte for byte"
+    Path("dvc.lock").write_text("stages: {report: {}}\n")
+    assert compared_with_commit(PORTABLE, HERE.dvc_lock) == (
+        "dvc.lock differs from the last commit, as metrics/systems.csv does"
+    )
+
+
 def test_native_arithmetic_explains_other_digits(checkout: Path) -> None:
     other_results()
     assert compared_with_commit(NATIVE) == (

@@ -11,8 +11,12 @@ from couplet.project.project import HERE
 from couplet.running.arithmetic import lacks_avx2, processor
 from couplet.settings.params import Params, load_params
 
-RESULTS = ("metrics", "plots")  # what git has of a run
-INPUTS = ("params.yaml", "data/inventory.json", "data/weights.json", "dvc.yaml", "stages", "src", "presets")
+SYSTEMS = "metrics/systems.csv"  # of other runs: the report reads it, no stage writes it
+RESULTS = ("metrics", "plots", f":(exclude){SYSTEMS}")  # what git has of a run
+INPUTS = (
+    *("params.yaml", "data/inventory.json", "data/weights.json", "dvc.yaml", "stages", "src", "presets"),
+    SYSTEMS,
+)
 # What decides the digits of metrics and the bytes of figures.
 NUMERIC = ("torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "pillow", "matplotlib")
 CONSTRAINTS = Path("constraints.txt")
