@@ -82,6 +82,7 @@ def test_what_is_defined_has_a_preset_and_what_is_not_a_reason(monkeypatch: pyte
 
 NIH = Number(values={"auc_macro": 0.806}, data="nih", split="official", printed="x", known="text")
 OWN = Number(values={"auc_macro": 0.842}, data="nih", split="patients", printed="x", known="text")
+UNSAID = Number(values={"auc_macro": 0.85}, data="nih", split="not_said", printed="x", known="abstract")
 WHOLE = row(source="nih", part="test", own_test=True, images=25_596, changed=())
 
 
@@ -107,6 +108,7 @@ WHOLE = row(source="nih", part="test", own_test=True, images=25_596, changed=())
             [NIH],
             "2 settings are not the preset’s",
         ),
+        (WHOLE, [UNSAID], "the published number does not say of which images it is"),
         (row(source="chexpert"), [NIH], "other images"),
         (row(), [NIH], "drawn pictures"),
         (row(), [], "drawn pictures"),

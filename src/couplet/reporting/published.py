@@ -157,6 +157,8 @@ def why_not(row: Measured, numbers: list[Number]) -> str:
 
 def _other_images(row: Measured, number: Number) -> str:
     wanted = TEST_IMAGES.get((number.data, number.split))
+    if number.split == "not_said":
+        return "the published number does not say of which images it is"
     if wanted is None:
         return f"other images: the published number is of {_article(SPLITS[number.split])}"
     if row.part != "test" or not row.own_test:
@@ -165,7 +167,7 @@ def _other_images(row: Measured, number: Number) -> str:
 
 
 def _article(words: str) -> str:
-    return words if words.endswith(("labels", "said")) else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return words if words.endswith("labels") else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def digits(share: float) -> str:
