@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import page
+from couplet.commands.table_text import as_text
+from couplet.results.measured import read_measured
 from couplet.settings import table
 from couplet.settings.params import Params, all_keys, flatten
 from couplet.settings.presets import load_preset, preset_names
@@ -206,6 +208,17 @@ def test_a_documents_figures_of_speed_are_the_benchmarks_own(document: str, head
     rows = [line for line in section.splitlines() if line.startswith("| ") and "---" not in line]
     results = (ROOT / "benchmarks" / "RESULTS.md").read_text().splitlines()
     assert len(rows) > 5 and set(rows) <= set(results)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/papers.md"])
+def test_tables_of_systems_are_what_couplet_table_says(name: str) -> None:
+    blocks = re.findall(
+        r"\$ couplet table[^\n]*\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL
+    )
+    said = as_text(read_measured()).splitlines()
+    assert len(blocks) == 1
+    for line in blocks[0].splitlines():
+        assert line in (*said, "..."), line
 
 
 def test_results_are_shown_as_the_benchmarks_left_them() -> None:
