@@ -93,6 +93,15 @@ def test_rows_stand_in_the_published_order_and_are_not_ranked() -> None:
     assert "Not to be set beside the published numbers, kufel, paper, csra_coco: drawn" in text
 
 
+def test_the_reason_is_the_test_parts() -> None:
+    rows = [
+        row(system="taslimi", source="nih"),
+        row(system="taslimi", source="nih", part="test", own_test=True),
+    ]
+    text = " ".join(as_text(rows).split())
+    assert text.endswith("Not to be set beside the published numbers, any row: 100 of 25,596 images.")
+
+
 def test_a_new_row_takes_the_old_ones_place() -> None:
     old = [row(), row(part="test")]
     new = row(images=7)

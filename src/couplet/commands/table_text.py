@@ -88,9 +88,9 @@ def _published(preset: str) -> str:
 
 
 def _not_comparable(rows: Sequence[Measured]) -> list[str]:
-    """Which rows may not be set beside the published number, by their reason."""
+    """Which systems may not be set beside the published number, by the reason of their test part, if they have one."""
     reasons: dict[str, list[str]] = {}
-    for row in in_order(rows):
+    for row in {row.system: row for row in in_order(rows)}.values():
         for system in _systems():
             if system.preset == row.system and (reason := why_not(row, system.shown)):
                 reasons.setdefault(reason, []).append(row.system)
