@@ -103,10 +103,19 @@ class ClassifierHead(Head):
         """It has no settings of its own; model.dropout is every plain head's."""
         return cls(inputs.in_features, inputs.n_labels, inputs.dropout)
 
+    def vector(self, features: Tensor) -> Tensor:
+        """The vector per image (B, F), float32, that is classified: of a map (B, F, H, W) its mean."""
+        features = features.to(self.classifier.weight.dtype)
+        return features.mean(dim=(2, 3)) if features.dim() == 4 else features
+
+    def classify(self, vector: Tensor) -> Tensor:
+        """A vector per image to logits (B, L), in float32 even under autocast."""
+        with torch.autocast(vector.device.type, enabled=False):
+            return self.classifier(self.dropout(vector))
+
     def forward(self, features: Tensor) -> Tensor:
-        """Pooled features (B, F) to logits (B, L), in float32 even under autocast."""
-        with torch.autocast(features.device.type, enabled=False):
-            return self.classifier(self.dropout(features.to(self.classifier.weight.dtype)))
+        """What `reads` names to logits (B, L), in float32 even under autocast."""
+        return self.classify(self.vector(features))
 
     def class_maps(self, features: Tensor) -> Tensor:
         """Class activation maps (Zhou et al. 2016): the classifier at each place, its bias included.

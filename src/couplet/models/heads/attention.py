@@ -55,11 +55,11 @@ class AttentionHead(PerceptronHead):
             weights_BN = self.attention(places_BNF)[..., 0].softmax(dim=-1)
             return torch.einsum("bn,bnf->bf", weights_BN, places_BNF), weights_BN
 
-    def forward(self, features: Tensor) -> Tensor:
-        """A feature map (B, F, H, W) to logits (B, L), in float32 even under autocast; B > 1 while training."""
+    def vector(self, features: Tensor) -> Tensor:
+        """u (B, F), float32, of a feature map (B, F, H, W)."""
         with torch.autocast(features.device.type, enabled=False):
             pooled_BF, _ = self.pool(features)
-            return self.classify(pooled_BF + self.out(self.value(pooled_BF)))
+            return pooled_BF + self.out(self.value(pooled_BF))
 
 
 HEAD = AttentionHead

@@ -14,11 +14,10 @@ class MaxPoolHead(ClassifierHead):
 
     reads: ClassVar[Literal["vector", "map"]] = "map"
 
-    def forward(self, features: Tensor) -> Tensor:
-        """A feature map (B, F, H, W) to logits (B, L), in float32 even under autocast."""
-        features = features.to(self.classifier.weight.dtype)
+    def vector(self, features: Tensor) -> Tensor:
+        """The maximum of each channel of a feature map (B, F, H, W): (B, F), float32."""
         # amax after flattening: unlike adaptive max pooling, its backward pass is deterministic on a GPU.
-        return super().forward(features.flatten(2).amax(dim=2))
+        return features.to(self.classifier.weight.dtype).flatten(2).amax(dim=2)
 
 
 HEAD = MaxPoolHead

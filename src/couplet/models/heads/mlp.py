@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from couplet.models.head import HeadInputs
 from couplet.models.perceptron import PerceptronHead
 
 
 class MLPHead(PerceptronHead):
-    """Pooled features (B, F) to logits (B, L) through hidden layers.
+    """Pooled features (B, F) to logits (B, L) through hidden layers; BatchNorm needs B > 1 while training.
 
     >>> head = MLPHead(in_features=1280, n_labels=14, hidden=[512])
     >>> sum(parameter.numel() for parameter in head.parameters())
@@ -22,10 +20,6 @@ class MLPHead(PerceptronHead):
     def from_settings(cls, settings: Any, inputs: HeadInputs) -> MLPHead:
         """Build it from settings/heads/mlp.py and model.dropout."""
         return cls(inputs.in_features, inputs.n_labels, settings.hidden, inputs.dropout)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """In float32 even under autocast; BatchNorm needs B > 1 while training."""
-        return self.classify(features)
 
 
 HEAD = MLPHead
