@@ -176,6 +176,16 @@ CASES = [
         f"params.yaml: model.head = 'gcn' is not allowed: it should be {one_of(HEADS.names())}",
     ),
     check(
+        "a chain of networks of a head that has none",
+        setting("model.levels.kind", "ag_cnn", **{"model.head": "mlp"}),
+        "params.yaml: model.levels.kind = ag_cnn is not defined for model.head = mlp: set model.head to 'gmp' or 'linear', or model.levels.kind to single",
+    ),
+    check(
+        "a cascade without a level",
+        setting("model.levels.count", 0, **{"model.levels.kind": "cascade"}),
+        "params.yaml: model.levels.count = 0 is not allowed: it should be greater than or equal to 1",
+    ),
+    check(
         "another head's setting",
         setting("model.head_args", {"beta": 0.0}),
         "params.yaml: unknown key model.head_args.beta for model.head = linear: nothing is allowed here; take it out, on the command line with -S '~model.head_args'",

@@ -9,6 +9,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from couplet.inference.engine import class_maps
 from couplet.inference.fold_files import read_folds
 from couplet.project.errors import UserError
 from couplet.settings.schema.plugins import HEADS
@@ -75,6 +76,21 @@ def test_read_back_they_are_the_same_predictors(head: str, refiner: bool, tmp_pa
         with torch.inference_mode():
             assert torch.equal(before(view), after(view))
         assert not after.training
+
+
+@pytest.mark.parametrize("levels", [{"kind": "cascade", "count": 3}, {"kind": "ag_cnn"}])
+def test_a_chain_of_networks_has_couplets_names_and_comes_back(
+    levels: dict[str, Any], tmp_path: Path
+) -> None:
+    params = settings(levels=levels)
+    folds = predictors(params)
+    forms = write_folds(tmp_path, params, folds)
+    assert forms == ["couplet"] * 2
+    view = view_of(params, folds[0])
+    for before, after in zip(folds, read_folds(tmp_path, record_of(tmp_path, params, forms)), strict=True):
+        with torch.inference_mode():
+            assert torch.equal(before(view), after(view))
+        assert class_maps(after, view, "float32") is None
 
 
 @pytest.mark.parametrize("head", HEADS.names())

@@ -37,6 +37,12 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
+THIN = {"channels": [8, 8, 16, 16], "stem_width": 8}
+CHAINS: dict[str, dict[str, Any]] = {
+    "cascade": {"levels": {"kind": "cascade", "count": 2}},
+    "ag_cnn": {"head": "gmp", "backbone_args": THIN | {"output_stride": 16}, "levels": {"kind": "ag_cnn"}},
+}
+
 
 @dataclass
 class Made:
@@ -47,7 +53,7 @@ class Made:
 
 
 def make(folder: Path, **model: Any) -> Made:
-    params = settings(**model)
+    params = settings(**CHAINS.get(model["head"], model))
     folds = predictors(params)
     forms = write_folds(folder, params, folds)
     write_onnx(folder, graph(params, folds), 1, params.image.store_size, {"labels": LABELS, "digests": {}})
@@ -70,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     return get
 
 
-@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn", "lstm", "query2label"])
+@pytest.mark.parametrize("head", ["linear", "gmp", "db_dgcn", "lstm", "query2label", *CHAINS])
 @pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
 def test_every_engine_gives_torchs_numbers_for_any_number_of_images(
     made: Callable[[str], Made], head: str, engine: str

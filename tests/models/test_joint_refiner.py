@@ -11,8 +11,8 @@ import torch
 from couplet.models.backbone import Backbone
 from couplet.models.gate import SourceGate
 from couplet.models.heads.gmp import MaxPoolHead
-from couplet.models.predictor import Predictor, build_refiner
-from couplet.models.refiner import LabelGraphRefiner
+from couplet.models.predictor import Predictor
+from couplet.models.refiner import LabelGraphRefiner, build_refiner
 from couplet.settings.params import LossParams
 from couplet.training.loss import build_loss
 from couplet.training.losses.asl import AsymmetricLoss

@@ -66,6 +66,19 @@ def test_the_last_milestone_that_counts_is_the_last_epochs_number() -> None:
             {"schedule.milestones": [1]},
             "schedule.milestones = [1] is not read: schedule.name is warmup_cosine",
         ),
+        ({"model.levels.count": 3}, "model.levels.count = 3 is not read: model.levels.kind is single"),
+        (
+            {"model.levels.threshold": 0.5},
+            "model.levels.threshold = 0.5 is not read: model.levels.kind is single",
+        ),
+        (
+            {"model.levels.kind": "ag_cnn", "model.levels.boost": 0.5},
+            "model.levels.boost = 0.5 is not read: model.levels.kind is ag_cnn",
+        ),
+        (
+            {"model.levels.kind": "cascade", "model.levels.count": 1, "model.levels.boost": 0.5},
+            "model.levels.boost = 0.5 is not read: model.levels.count is 1",
+        ),
         ({"schedule.factor": 0.5}, "schedule.factor = 0.5 is not read: schedule.name is warmup_cosine"),
         (
             {**STEP, "schedule.warmup_epochs": 2},

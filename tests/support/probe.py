@@ -12,7 +12,8 @@ from couplet.evaluation.metrics import auc_per_label
 from couplet.images.draws import epoch_order, image_keys, taught
 from couplet.models.backbone import Backbone
 from couplet.models.head import HeadInputs, build_head
-from couplet.models.predictor import Predictor, build_refiner
+from couplet.models.predictor import Predictor
+from couplet.models.refiner import build_refiner
 from couplet.project.project import Project
 from couplet.settings.presets import load_preset
 from couplet.training.ema import EMA

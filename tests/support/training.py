@@ -14,6 +14,7 @@ from couplet.models.predictor import build_predictor
 from couplet.project.errors import Stopped
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
+from couplet.training.phases import phases_of, train_in_phases
 from couplet.training.processes import Processes, join_processes, leave_processes
 from tests.support.folds import LABELS, fold_data, settings
 
@@ -61,6 +62,27 @@ def train(
             ends.append(ended_with(run, folder / str(stop_at)))
     leave_processes(processes)
     return ends
+
+
+def train_chain(folder: Path, levels: Mapping[str, Any]) -> dict[str, str]:
+    """Train a chain of networks in parts, two epochs a level; digests of its weights and of its history."""
+    torch.set_num_threads(1)
+    processes = join_processes(int(IN_PARTS["train__parts"]), "cpu")
+    store = folder / f"store{processes.rank}"
+    store.mkdir(exist_ok=True)
+    params = settings(**IN_PARTS, model__levels=dict(levels), schedule__epochs=2)
+    data = fold_data(store, N_TRAIN, N_VAL)
+    predictor = build_predictor(params, LABELS, (params.seed, 0), data.train_truth)
+    predictor.to(memory_format=torch.channels_last)
+    trainer = train_in_phases(
+        predictor,
+        lambda ready: Trainer(ready, params, 0, data, "float32", processes),
+        folder / "chain",
+        phases_of(predictor),
+    )
+    leave_processes(processes)
+    history = [progress.history for progress in (*trainer.earlier, trainer.progress)]
+    return {"weights": _digest(predictor.state_dict()), "history": json.dumps(history)}
 
 
 def go_on(folder: Path, changes: Mapping[str, Any], stops: tuple[int, ...]) -> list[dict[str, str]]:

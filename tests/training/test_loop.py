@@ -18,7 +18,7 @@ from couplet.project.errors import UserError
 from couplet.settings.params import Params, parse_params
 from couplet.settings.presets import load_preset
 from couplet.settings.schema.plugins import HEADS
-from couplet.training import loop
+from couplet.training import validation
 from couplet.training.checkpoint import training_tensors
 from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
@@ -388,7 +388,7 @@ def half_precision(
     scaler = run.step.scaler
     parameter.register_hook(lambda g: g * (float("inf") if scaler.get_scale() > highest else 1.0))
     monkeypatch.setattr(
-        "couplet.training.loop.predict_probabilities",
+        "couplet.training.validation.predict_probabilities",
         lambda *_, **__: np.random.default_rng(0).random(data.val_truth.shape),
     )
     return run
@@ -524,13 +524,13 @@ def test_an_epoch_is_chosen_by_the_view_that_predictions_are_made_of(
     params = settings(image__store_size=SIZE + 8, inference__view="five", schedule__epochs=2)
     run = trainer(replace(data, store=write_store(tmp_path / "store", large)), params)
     seen: list[np.ndarray] = []
-    auc = loop.macro_auc
-    monkeypatch.setattr(loop, "macro_auc", lambda truth, p: seen.append(p) or auc(truth, p))
+    auc = validation.macro_auc
+    monkeypatch.setattr(validation, "macro_auc", lambda truth, p: seen.append(p) or auc(truth, p))
     run.run(tmp_path / "run")
     predictor = run.predictor.eval()
     assert run.ema is not None
     with run.ema.applied(), torch.no_grad():
-        view = partial(evaluation_view, size=SIZE, mean=run.mean_std[0], std=run.mean_std[1])
+        view = partial(evaluation_view, size=SIZE, mean=run.batches.mean_std[0], std=run.batches.mean_std[1])
         crops = evaluation_crops(torch.from_numpy(large[data.val_positions]), SIZE, "five")
         expected = torch.stack([predictor(view(crop)).sigmoid() for crop in crops]).mean(dim=0)
     np.testing.assert_allclose(seen[-1], expected.numpy(), rtol=0, atol=1e-5)

@@ -20,7 +20,7 @@ from couplet.training.processes import (
     refuse_other_origin,
 )
 from tests.support.ranks import in_ranks
-from tests.support.training import STEPS, go_on, train
+from tests.support.training import STEPS, go_on, train, train_chain
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "as in the first paper": {},
@@ -56,6 +56,19 @@ def test_parts_change_the_result(tmp_path: Path) -> None:
     ((four,),) = in_ranks(1, train, tmp_path / "four", {})
     ((one,),) = in_ranks(1, train, tmp_path / "one", {"train__parts": 1})
     assert four["state"] != one["state"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [{"kind": "cascade", "count": 2}, {"kind": "ag_cnn"}])
+def test_a_chain_of_networks_has_the_same_bytes_for_one_and_two_processes(
+    tmp_path: Path, levels: dict[str, Any]
+) -> None:
+    """All draw the same images by weight, and go on from the same weights."""
+    ends = []
+    for size in (1, 2):
+        (tmp_path / str(size)).mkdir()
+        ends += in_ranks(size, train_chain, tmp_path / str(size), levels)
+    assert len(ends) == 3 and all(end == ends[0] for end in ends)
 
 
 def stop_and_go_on(folder: Path, stops: tuple[int, ...], sizes: tuple[int, ...]) -> None:

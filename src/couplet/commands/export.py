@@ -220,7 +220,7 @@ def write_folds(folder: Path, run: Run, predictors: list[Predictor], images: np.
         write_fold(folder / f"fold_{fold.fold}", predictor, run.params.model, run.labels, view)
         for fold, predictor in zip(run.folds, predictors, strict=True)
     ]
-    if COUPLET in forms and run.params.model.head == "linear":
+    if COUPLET in forms and run.params.model.head == "linear" and predictors[0].n_levels == 1:
         say(f"timm's own {run.params.model.backbone} gives other logits: the folds carry couplet's names")
     return forms
 

@@ -73,6 +73,37 @@ def epoch_order(n: int, seed: int, fold: int, epoch: int, repeat: int = 0) -> np
     return np.argsort(_mix(_stream("order", seed, fold, epoch, repeat) + steps), kind="stable")
 
 
+def boosted(weights: np.ndarray, u: float) -> np.ndarray:
+    """Which of n images come in an epoch of n turns, drawn in proportion to their weights: rows (n,), ascending.
+
+    Systematic resampling: the turns are the places (j + u) / n on the cumulated shares of the weights, so that image i
+    comes floor or ceil of n w_i / sum(w) times, and equal weights give every image once.
+
+    Args:
+        weights: (n,), none negative; all 0 counts as all equal.
+        u: in [0, 1).
+
+    >>> boosted(np.array([1, 1, 2, 4, 0.5]), 0.3).tolist()
+    [0, 2, 2, 3, 3]
+    """
+    n, largest = len(weights), weights.max()
+    # In whole numbers sums are exact: rounding would give an image of weight exactly 1 none or two of its turns.
+    whole = np.rint(weights / largest * 2**30).astype(np.int64) if largest > 0 else np.ones(n, dtype=np.int64)
+    ends = np.cumsum(whole)
+    turns = (np.arange(n) + np.floor(u * 2**20) / 2**20) * (ends[-1] / n)
+    return np.searchsorted(ends, turns, side="right")
+
+
+def turn_keys(keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The keys of the images in these ascending rows; a second turn of the same image has another key, and so a view.
+
+    >>> turn_keys(image_keys(["a", "b"]), np.array([0, 1, 1])).tolist() == image_keys(["a", "b", "b"]).tolist()
+    False
+    """
+    copies = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return keys[rows] + copies.astype(np.uint64) * _GOLDEN
+
+
 def weights_seed(seed: int | Sequence[int], repeat: int = 0) -> int:
     """The seed of a predictor's initial weights.
 

@@ -100,10 +100,14 @@ class TorchEngine:
 def class_maps(predictor: Predictor, view: torch.Tensor, precision: str) -> torch.Tensor | None:
     """One model's class activation maps (n, L, h, w) float32, before the refiner; None where its head has none.
 
+    A chain of networks has none either: its last logits are not the mean of anything that one network sees.
+
     Raises:
         UserError: the head reads pooled features, and the network pools otherwise than by the mean, or more is read
             than the picture: the maps would be of other logits than the model's.
     """
+    if predictor.n_levels > 1:
+        return None
     if predictor.metadata_mean is not None:
         raise UserError(
             "--maps: these models read model.metadata beside the picture, so no map has their logits: leave --maps out"

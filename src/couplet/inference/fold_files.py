@@ -1,7 +1,7 @@
 """One fold's model as files that a bundle carries: in timm's own form where timm has one, else in couplet's names.
 
-    fold_k/config.json, model.safetensors    timm's form, its classifier included: head linear
-    fold_k/predictor.safetensors             couplet's names, without the refiner: every other head
+    fold_k/config.json, model.safetensors    timm's form, its classifier included: head linear, one network
+    fold_k/predictor.safetensors             couplet's names, without the refiner: every other model
     fold_k/refiner.safetensors               A (L, L), its diagonal masked, and what else a trained refiner has
                                              (gate.V, gate.c, loss.pos_weight); not without one
 
@@ -130,8 +130,12 @@ def _state(folder: Path, form: str, predictor: Predictor) -> dict[str, Tensor]:
 def _as_timm(
     predictor: Predictor, model: ModelParams, n_labels: int, state: dict[str, Tensor]
 ) -> nn.Module | None:
-    """timm's own network with the same weights; None where the head is no classifier that timm has."""
-    if model.head != "linear" or not isinstance(_published(predictor).get("classifier"), str):
+    """timm's own network with the same weights; None of a chain of networks, or where timm has no such classifier."""
+    if (
+        predictor.n_levels > 1
+        or model.head != "linear"
+        or not isinstance(_published(predictor).get("classifier"), str)
+    ):
         return None
     arguments = model.backbone_args | {"num_classes": n_labels}
     network: nn.Module = timm.create_model(model.backbone, pretrained=False, **_tuples(arguments))

@@ -38,35 +38,34 @@ def largest_component(mask: Tensor) -> Tensor:
              [0, 0, 1]]], dtype=torch.int32)
     """
     n, (height, width) = mask.shape[1] * mask.shape[2], mask.shape[1:]
-    numbers = torch.arange(
-        n, 0, -1, device=mask.device, dtype=torch.float32
-    )  # max pooling has no whole numbers
+    # Max pooling has no whole numbers; float32 is exact up to 2^24, and runtimes agree about it.
+    numbers = torch.arange(n, 0, -1, device=mask.device, dtype=torch.float32)
     inside = mask[:, None].float()
     component = numbers.view(1, 1, height, width) * inside
     for _ in range(n):
         component = functional.max_pool2d(component, 3, stride=1, padding=1) * inside
-    names = component.flatten(1).long()
-    all_names = numbers.long()
-    sizes = (names[:, :, None] == all_names).sum(dim=1)
-    # The larger number is the earlier first cell.
-    best = (sizes * (n + 1) + all_names).amax(dim=1) % (n + 1)
-    return mask & (names == best[:, None]).view_as(mask)
+    sizes = (component.flatten(1)[:, :, None] == numbers).float().sum(dim=1)
+    largest = sizes == sizes.amax(dim=1, keepdim=True)
+    first = torch.where(largest, numbers, 0.0).amax(dim=1)
+    return mask & (component[:, 0] == first[:, None, None])
 
 
 def bounding_box(cells: Tensor, side: int) -> Tensor:
-    """The pixels of an image of `side` that cells (B, H, W) of its map cover: (B, 4) top, bottom, left, right.
+    """What cells (B, H, W) of a map cover of its image: (B, 4) top, bottom, left, right, whole pixels in float32.
 
-    Rows r0..r1 of H are the pixels r0 S / H to (r1 + 1) S / H, rounded outwards; bottom and right are not in the box.
+    Rows r0..r1 of H are the pixels r0 S / H to (r1 + 1) S / H, S = `side`, rounded outwards; bottom and right are the
+    first ones beyond the box.
 
     >>> bounding_box(torch.eye(7).bool()[None, 2:3].expand(1, 7, 7), 224)
-    tensor([[  0, 224,  64,  96]])
+    tensor([[  0., 224.,  64.,  96.]])
     """
     edges = []
     for axis, n in ((2, cells.shape[1]), (1, cells.shape[2])):
-        line, number = cells.any(dim=axis), torch.arange(n, device=cells.device)
-        first = torch.where(line, number, n).amin(dim=1)
-        last = torch.where(line, number, -1).amax(dim=1)
-        edges += [first * side // n, -((-(last + 1) * side) // n)]
+        line, number = cells.any(dim=axis), torch.arange(n, device=cells.device, dtype=torch.float32)
+        first = torch.where(line, number, float(n)).amin(dim=1)
+        end = torch.where(line, number + 1, 0.0).amax(dim=1)
+        # Exact: a quotient that is no whole number is at least 1 / n away from one.
+        edges += [(first * side / n).floor(), (end * side / n).ceil()]
     return torch.stack(edges, dim=1)
 
 

@@ -20,7 +20,7 @@ from timm.data import resolve_data_config
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
-from couplet.models.head import head_class
+from couplet.models.head import reads
 from couplet.models.layers import append_pooling, freeze_first_layers
 from couplet.models.squeeze import use_channels_last_squeeze
 from couplet.project.errors import UserError
@@ -105,7 +105,7 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
     for key in sorted(set(arguments) & set(RESERVED_ARGS)):
         raise UserError(f"model.backbone_args.{key} is decided by the pipeline: remove it")
     arguments["num_classes"] = 0
-    if head_class(model.head).reads == "map":
+    if reads(model) == "map":
         arguments["global_pool"] = ""
     if model.pretrained:
         tensors, digest = _pretrained_tensors(model.backbone, config, weights_folder)
@@ -213,15 +213,17 @@ def _probe(network: nn.Module, model: ModelParams, image_size: int | None) -> tu
         ) from None
     network.train()
     widths = {network.num_features, getattr(network, "head_hidden_size", None)}
-    reads = head_class(model.head).reads
-    if reads == "vector" and len(shape) == 2:
+    wanted = reads(model)
+    if wanted == "vector" and len(shape) == 2:
         return shape[1], False
-    if reads == "map" and len(shape) == 4 and {shape[1], shape[3]} & widths:
+    if wanted == "map" and len(shape) == 4 and {shape[1], shape[3]} & widths:
         channels_last = shape[1] not in widths
         return shape[3 if channels_last else 1], channels_last
+    chain = model.levels.kind == "ag_cnn"
+    reader = "model.levels.kind = ag_cnn" if chain else f"model.head = {model.head}"
     raise UserError(
-        f"model.head = {model.head} cannot read model.backbone = {model.backbone}, whose features have the "
-        f"shape {tuple(shape)}: choose a backbone with a spatial feature map, or model.head=linear"
+        f"{reader} cannot read model.backbone = {model.backbone}, whose features have the shape {tuple(shape)}: choose "
+        f"a backbone with a spatial feature map, or {'model.levels.kind=single' if chain else 'model.head=linear'}"
     )
 
 

@@ -133,6 +133,11 @@ def head_class(name: str) -> type[Head]:
     return head
 
 
+def reads(model: ModelParams) -> Literal["vector", "map"]:
+    """What the backbone of `model` is to give. For the attention crop of ag_cnn every head is given the map."""
+    return "map" if model.levels.kind == "ag_cnn" else head_class(model.head).reads
+
+
 def build_head(model: ModelParams, inputs: HeadInputs) -> Head:
     """The head that `model` names, at its start."""
     return head_class(model.head).from_settings(model.head_settings, inputs)

@@ -1,4 +1,4 @@
-"""The predictor: backbone, head and refiner; how it starts, how it is saved and loaded."""
+"""The predictor: a network or a chain of them, and the refiner; how it starts, how it is saved and loaded."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from couplet.images.draws import weights_seed
-from couplet.models.backbone import Backbone, create_backbone, normalisation
-from couplet.models.gate import SourceGate
-from couplet.models.head import Head, HeadInputs, build_head, head_class
-from couplet.models.refiner import LabelGraphRefiner
+from couplet.models.backbone import Backbone, normalisation
+from couplet.models.chains import beside
+from couplet.models.head import Head, head_class
+from couplet.models.levels import ONE_NETWORK, Chain, Levels, build_levels, features_seen
+from couplet.models.refiner import LabelGraphRefiner, build_refiner
 from couplet.project.errors import UserError
 from couplet.project.files import write_bytes
 from couplet.project.project import HERE
 from couplet.results.model_record import read_model_record
 from couplet.settings.params import LossParams, ModelParams, Params, RefinerParams
-from couplet.training.loss import build_loss
 
 __all__ = ["Predictor", "build_predictor", "load_predictor", "normalisation", "save_predictor"]
 
 WEIGHTS = "predictor.safetensors"
 
 
-class Predictor(nn.Module):
+class Predictor(Levels):
     """Images to logits: backbone under the caller's autocast, head and refiner in float32.
 
     `refiner` is None in the ablation: the head's logits go straight to the sigmoid. With model.metadata the head reads
@@ -44,11 +44,10 @@ class Predictor(nn.Module):
         head: Head,
         refiner: LabelGraphRefiner | None,
         metadata_mean: Tensor | None = None,
+        chain: Chain = ONE_NETWORK,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, head, chain)
         self.register_buffer("metadata_mean", metadata_mean)
-        self.backbone = backbone
-        self.head = head
         self.refiner = refiner
 
     def forward(self, images: Tensor, known: Tensor | None = None, metadata: Tensor | None = None) -> Tensor:
@@ -57,18 +56,21 @@ class Predictor(nn.Module):
         `known` (B, L) of 1, 0 or NaN are labels that the couplings are told; nobody else reads them. `metadata` (B, m)
         in [0, 1] or NaN is what the head reads beside the features; None: nothing is known.
         """
-        features = self.backbone(images)
-        return self.refined(self.head(self.read(features, metadata)), features, known)
+        # `shape[0]`, since `len` would fix the number of images in an exported graph.
+        logits, features = self.see(images, self.told(images.shape[0], metadata))
+        return self.refined(logits, features, known) if self.at_last else logits
+
+    def told(self, n: int, metadata: Tensor | None = None) -> Tensor | None:
+        """What heads read beside the features of n images: (n, m), without gaps; None without model.metadata."""
+        mean = self.metadata_mean
+        if mean is None:
+            return None
+        told = mean.expand(n, -1)
+        return told if metadata is None else torch.where(metadata.isnan(), told, metadata.to(mean.dtype))
 
     def read(self, features: Tensor, metadata: Tensor | None = None) -> Tensor:
         """What the head reads: the features, with model.metadata (B, F + m)."""
-        mean = self.metadata_mean
-        if mean is None:
-            return features
-        told = mean.expand(len(features), -1)
-        if metadata is not None:
-            told = torch.where(metadata.isnan(), told, metadata.to(mean.dtype))
-        return torch.cat([features.to(mean.dtype), told], dim=1)
+        return beside(features, self.told(features.shape[0], metadata))
 
     def refined(self, logits: Tensor, features: Tensor, known: Tensor | None = None) -> Tensor:
         """What the refiner makes of the head's logits (B, L), of the features that the head read."""
@@ -76,11 +78,12 @@ class Predictor(nn.Module):
 
     def loss_terms(self) -> dict[str, Tensor]:
         """What head and refiner add to the supervised loss, by name (scalars), after a forward pass."""
-        return self.head.loss_terms() | ({} if self.refiner is None else self.refiner.loss_terms())
+        refiner = self._refiner_at_work
+        return self.trained_head.loss_terms() | ({} if refiner is None else refiner.loss_terms())
 
     def diagnostics(self) -> dict[str, float | None]:
         """What an epoch's line of the history says of the weights, by column; None where there is nothing to say."""
-        refiner = self.refiner
+        refiner = self._refiner_at_work
         if refiner is None:
             return {"mean_abs_coupling": None}
         said = {"mean_abs_coupling": refiner.mean_abs_coupling()}
@@ -103,11 +106,17 @@ class Predictor(nn.Module):
     @property
     def taught_share(self) -> float:
         """Share of the training images, drawn anew in each epoch, whose labels it is to be told as `known`."""
-        return 0.0 if self.refiner is None else self.refiner.teach
+        refiner = self._refiner_at_work
+        return 0.0 if refiner is None else refiner.teach
 
     def sparse_tensors(self) -> tuple[str, ...]:
         """Names in the state dict whose exact zeros mean something: an average of them must have the same zeros."""
-        return ("refiner.A",) if self.refiner is not None and self.refiner.proximal else ()
+        refiner = self._refiner_at_work
+        return ("refiner.A",) if refiner is not None and refiner.proximal else ()
+
+    @property
+    def _refiner_at_work(self) -> LabelGraphRefiner | None:
+        return self.refiner if self.at_last else None
 
 
 def build_predictor(
@@ -145,11 +154,11 @@ def build_predictor(
         raise ValueError(f"model.head = {model.head} starts from the training fold: it needs train_truth")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights_seed(seed, repeat))
-        backbone = create_backbone(model, weights_folder or HERE.weights, params.image.size)
-        in_features = backbone.num_features + len(model.metadata)
-        head = build_head(model, HeadInputs(in_features, len(labels), model.dropout, train_truth))
-    refiner = build_refiner(params.refiner, params.loss, len(labels), backbone.num_features, train_truth)
-    return Predictor(backbone, head, refiner, _metadata_mean(model, metadata_mean))
+        folder = weights_folder or HERE.weights
+        backbone, head, chain = build_levels(model, len(labels), folder, params.image.size, train_truth)
+    width = features_seen(backbone, chain)
+    refiner = build_refiner(params.refiner, params.loss, len(labels), width, train_truth)
+    return Predictor(backbone, head, refiner, _metadata_mean(model, metadata_mean), chain)
 
 
 def _metadata_mean(model: ModelParams, known: np.ndarray | None = None) -> Tensor | None:
@@ -182,11 +191,9 @@ def load_predictor(model_dir: Path, labels: Sequence[str] | None = None) -> Pred
         )
     # Weights are drawn here only to be replaced: nothing of the caller's generator may be used up by that.
     with torch.random.fork_rng(devices=[]):
-        backbone = create_backbone(model, HERE.weights, image_size)
-        in_features = backbone.num_features + len(model.metadata)
-        head = build_head(model, HeadInputs(in_features, len(trained_on), model.dropout))
-    built = build_refiner(refiner, loss, len(trained_on), backbone.num_features)
-    predictor = Predictor(backbone, head, built, _metadata_mean(model))
+        backbone, head, chain = build_levels(model, len(trained_on), HERE.weights, image_size)
+    built = build_refiner(refiner, loss, len(trained_on), features_seen(backbone, chain))
+    predictor = Predictor(backbone, head, built, _metadata_mean(model), chain)
     path = model_dir / WEIGHTS
     try:
         predictor.load_state_dict(load(path.read_bytes()), strict=True)
@@ -223,40 +230,6 @@ def _described(model_dir: Path) -> tuple[list[str], ModelParams, RefinerParams, 
         raise UserError(
             f"{path} lacks settings, or holds odd ones ({error}): run `dvc repro` to train again"
         ) from None
-
-
-def build_refiner(
-    refiner: RefinerParams,
-    loss: LossParams,
-    n_labels: int,
-    in_features: int,
-    train_truth: np.ndarray | None = None,
-) -> LabelGraphRefiner | None:
-    """The refiner that the section `refiner` names, at its start; None if none is trained.
-
-    Args:
-        refiner, loss: the sections; a calibrated message is the loss's.
-        n_labels: L.
-        in_features: F, of the backbone.
-        train_truth: (N, L) of the training fold; None where saved weights take its place.
-    """
-    if not refiner.trained:
-        return None
-    calibrated = None
-    if refiner.message == "calibrated":
-        # Saved weights take the place of what a loss takes from the training fold: its weights of positives.
-        calibrated = build_loss(loss, np.zeros((1, n_labels)) if train_truth is None else train_truth)
-    return LabelGraphRefiner(
-        n_labels,
-        refiner.alpha,
-        refiner.lambda_,
-        proximal=refiner.sparsity == "proximal",
-        loss=calibrated,
-        steps=refiner.steps,
-        gate=SourceGate(in_features, n_labels) if refiner.conditional == "gate" else None,
-        teach=refiner.teach,
-        lr_factor=refiner.lr_factor,
-    )
 
 
 def _few(labels: list[str]) -> str:

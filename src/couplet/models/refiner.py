@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from couplet.models.gate import SourceGate
-from couplet.training.loss import MultiLabelLoss
+from couplet.settings.params import LossParams, RefinerParams
+from couplet.training.loss import MultiLabelLoss, build_loss
 
 STEEPEST_WITHIN = 30.0  # logits between which the slope of a message is looked for
 
@@ -163,3 +165,37 @@ class LabelGraphRefiner(nn.Module):
             logits = grid[:, None].repeat(1, self.n_labels).requires_grad_()
             (slope,) = torch.autograd.grad(self.message(logits).sum(), logits)
         return slope.amax(dim=0) * (1 if self.gate is None else 2)
+
+
+def build_refiner(
+    refiner: RefinerParams,
+    loss: LossParams,
+    n_labels: int,
+    in_features: int,
+    train_truth: np.ndarray | None = None,
+) -> LabelGraphRefiner | None:
+    """The refiner that the section `refiner` names, at its start; None if none is trained.
+
+    Args:
+        refiner, loss: the sections; a calibrated message is the loss's.
+        n_labels: L.
+        in_features: F, of the backbone.
+        train_truth: (N, L) of the training fold; None where saved weights take its place.
+    """
+    if not refiner.trained:
+        return None
+    calibrated = None
+    if refiner.message == "calibrated":
+        # Saved weights take the place of what a loss takes from the training fold: its weights of positives.
+        calibrated = build_loss(loss, np.zeros((1, n_labels)) if train_truth is None else train_truth)
+    return LabelGraphRefiner(
+        n_labels,
+        refiner.alpha,
+        refiner.lambda_,
+        proximal=refiner.sparsity == "proximal",
+        loss=calibrated,
+        steps=refiner.steps,
+        gate=SourceGate(in_features, n_labels) if refiner.conditional == "gate" else None,
+        teach=refiner.teach,
+        lr_factor=refiner.lr_factor,
+    )

@@ -24,7 +24,8 @@ def write_maps(folder: Path, row: Row, labels: list[str], overlay: bool) -> None
     if row.maps is None or row.pixels is None:
         if row.pixels is not None:
             raise UserError(
-                "--maps: this model's head or backbone has no class activation maps: leave --maps out"
+                "--maps: this model's head, backbone or chain of networks (model.levels) has no class activation maps: "
+                "leave --maps out"
             )
         return
     write_npz(folder / f"{row.digest}.npz", {"maps": row.maps.astype(np.float16), "labels": np.array(labels)})

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ from couplet.running.workspace import workspace
 from couplet.settings.params import load_params
 from couplet.training.loop import Trainer
 from couplet.training.loss import build_loss
-from couplet.training.phases import train_in_phases
+from couplet.training.phases import phases_of, train_in_phases
 from couplet.training.processes import Processes, join_processes, leave_processes, refuse_other_origin
 from couplet.training.state import FoldData
 
@@ -75,9 +75,9 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
         repeat=params.train.repeat,
         metadata_mean=known_metadata(data, params.model.metadata, fold),
     )
-    predictor.head.start_without_information(
-        build_loss(params.loss, data.train_truth).uninformed_logits(data.train_truth)
-    )
+    uninformed = build_loss(params.loss, data.train_truth).uninformed_logits(data.train_truth)
+    for level in predictor.levels:
+        level.head.start_without_information(uninformed)
     refuse_other_weights(params.model, predictor.backbone.weights, project)
     provenance = stage_provenance("train_fold", params, trained_on(project), project)
     predictor.to(device).to(memory_format=torch.channels_last)
@@ -103,6 +103,7 @@ def train_fold(fold: Annotated[int, typer.Argument(help="the fold that is held o
                 predictor,
                 lambda ready: Trainer(ready, params, fold, data, precision, processes, asked_to_stop),
                 folder,
+                phases_of(predictor),
             )
         leave_processes(processes)
         if not processes.first:
@@ -162,27 +163,32 @@ def known_metadata(data: FoldData, columns: Sequence[str], fold: int) -> np.ndar
 
 def save_run(project: Project, trainer: Trainer, labels: list[str], provenance: Provenance) -> None:
     """Write the best epoch's weights, the couplings, the history and what they follow from."""
-    folder, state, predictor = project.model(trainer.fold), trainer.progress, trainer.predictor
+    folder, predictor = project.model(trainer.fold), trainer.predictor
     folder.mkdir(parents=True, exist_ok=True)
     save_predictor(folder / "predictor.safetensors", predictor)
     refiner = predictor.refiner
     couplings = None if refiner is None else refiner.couplings.detach().cpu().numpy()
     write_couplings(project, trainer.fold, labels, couplings)
-    write_csv(folder / "history.csv", pd.DataFrame(state.history), float_format="%.8g")
+    write_csv(folder / "history.csv", pd.DataFrame(history(trainer)), float_format="%.8g")
     write_model_record(folder, model_record(trainer, labels, provenance))
+
+
+def history(trainer: Trainer) -> list[dict[str, Any]]:
+    """One row for each epoch of all phases."""
+    return [row for progress in (*trainer.earlier, trainer.progress) for row in progress.history]
 
 
 def model_record(trainer: Trainer, labels: list[str], provenance: Provenance) -> ModelRecord:
     """What evaluate_fold needs to rebuild the predictor, and what the report compares between folds."""
-    state = trainer.progress
+    state, all_phases = trainer.progress, (*trainer.earlier, trainer.progress)
     return ModelRecord(
         fold=trainer.fold,
         labels=labels,
-        best_epoch=state.best_epoch + 1,
+        best_epoch=state.first_epoch + state.best_epoch + 1,
         val_auc_macro=round(state.best_auc, 6),
-        epochs_run=len(state.history),
-        steps=state.steps,
-        skipped_batches=state.skipped,
+        epochs_run=len(history(trainer)),
+        steps=sum(progress.steps for progress in all_phases),
+        skipped_batches=sum(progress.skipped for progress in all_phases),
         n_parameters=sum(parameter.numel() for parameter in trainer.predictor.parameters()),
         device=trainer.device.type,
         precision=trainer.precision,

@@ -121,8 +121,8 @@ def _digest(index: dict[str, Any]) -> str:
 
 
 def training_tensors(predictor: Predictor, ema: EMA | None, optimizer: torch.optim.Optimizer) -> Tensors:
-    """All tensors of a run, flat: weights, averages and the optimiser's state."""
-    tensors = {f"predictor.{key}": value for key, value in predictor.state_dict().items()}
+    """All tensors that a run changes, flat: weights, averages and the optimiser's state."""
+    tensors = {f"predictor.{key}": value for key, value in predictor.own_state().items()}
     if ema is not None:
         tensors |= {f"ema.{key}": value for key, value in ema.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
@@ -138,7 +138,7 @@ def load_training_tensors(
     def part(prefix: str) -> Tensors:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-    predictor.load_state_dict(part("predictor."))
+    predictor.load_own_state(part("predictor."))
     if ema is not None:
         ema.load_state_dict(part("ema."))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

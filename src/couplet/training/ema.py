@@ -12,7 +12,7 @@ UPDATES = "updates"
 
 
 class EMA:
-    """Averages of everything in a model's state dict, on the model's device, in float32.
+    """Averages of what is in a model's state dict, on the model's device, in float32.
 
     Floating entries follow shadow = d * shadow + (1 - d) * value with d = min(decay, (1 + t) / (10 + t)), t
     being the updates done before this one: 0.1 at first, so that a short run does not evaluate its initial
@@ -23,13 +23,22 @@ class EMA:
         decay: d in the long run, in [0, 1).
         sparse: names of entries whose average is zero wherever their value is: else an entry that was ever another
             than zero would never be zero again.
+        names: of the entries that are averaged; None: all.
     """
 
-    def __init__(self, model: nn.Module, decay: float, sparse: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        decay: float,
+        sparse: Collection[str] = (),
+        names: Collection[str] | None = None,
+    ) -> None:
         self.decay = decay
         self.updates = 0
         # Collected once: walking through the modules takes longer than averaging what is in them.
-        self.live: dict[str, Tensor] = dict(model.state_dict())
+        self.live: dict[str, Tensor] = {
+            key: value for key, value in model.state_dict().items() if names is None or key in names
+        }
         self.shadow: dict[str, Tensor] = {
             # Masters of half-precision weights would lose small updates in half precision.
             key: value.to(torch.float32 if value.dtype.itemsize < 4 else value.dtype, copy=True)

@@ -19,7 +19,7 @@ Part = tuple[str, Iterable[Parameter], float, float]
 
 
 def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.optim.Optimizer:
-    """AdamW or SGD over the trainable parameters.
+    """AdamW or SGD over the trainable parameters, of a chain of networks those of the level that is trained.
 
     Groups, in this order and by `name`: `backbone` (learning rate lr * backbone_lr_factor), `head` (lr), with a
     refiner `refiner` (A; lr * refiner.lr_factor, never weight decay: its own penalty alone is to pull A to zero), and
@@ -34,7 +34,7 @@ def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.o
         optimizer: the section `optimizer` of params.yaml.
     """
     built = _build(predictor, optimizer)
-    if predictor.refiner is not None and predictor.refiner.proximal:
+    if predictor.refiner is not None and predictor.refiner.proximal and predictor.at_last:
         step = ProximalStep(predictor.refiner.A, predictor.refiner.sparsity)
         built.register_step_post_hook(step)
     return built
@@ -42,9 +42,10 @@ def build_optimizer(predictor: Predictor, optimizer: OptimizerParams) -> torch.o
 
 def _build(predictor: Predictor, optimizer: OptimizerParams) -> torch.optim.Optimizer:
     backbone_lr = optimizer.lr * optimizer.backbone_lr_factor
+    backbone = predictor.trained_backbone
     parts = [
-        *_decaying("backbone", predictor.backbone.network, backbone_lr, optimizer),
-        *_decaying("head", predictor.head, optimizer.lr, optimizer),
+        *(_decaying("backbone", backbone.network, backbone_lr, optimizer) if backbone else []),
+        *_decaying("head", predictor.trained_head, optimizer.lr, optimizer),
     ]
     refiner = predictor.refiner
     if refiner is not None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from couplet.models.predictor import Predictor
 from couplet.training.loop import Trainer
+from couplet.training.state import Progress
 
 
 def _everything(predictor: Predictor) -> None:
@@ -34,6 +36,16 @@ class Phase:
 WHOLE = Phase()
 
 
+def phases_of(predictor: Predictor) -> tuple[Phase, ...]:
+    """One phase for each level of a chain of networks; a single network is trained as a whole."""
+    if predictor.n_levels == 1:
+        return (WHOLE,)
+    return tuple(
+        Phase(f"level_{level}", partial(Predictor.train_level, level=level))
+        for level in range(predictor.n_levels)
+    )
+
+
 def train_in_phases(
     predictor: Predictor,
     trainer_of: Callable[[Predictor], Trainer],
@@ -49,11 +61,14 @@ def train_in_phases(
         phases: at least one; their folders differ.
 
     Returns:
-        The last phase's trainer.
+        The last phase's trainer, which knows how the phases before it went.
     """
+    earlier: list[Progress] = []
     for phase in phases:
         phase.begin(predictor)
         trainer = trainer_of(predictor)
+        trainer.earlier = earlier
         trainer.run(folder / phase.folder)
-        predictor.load_state_dict(trainer.best)
+        predictor.load_own_state(trainer.best)
+        earlier = [*earlier, trainer.progress]
     return trainer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from couplet.images.store import ImageStore
+from couplet.training.step import Outcome
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,18 @@ class FoldData:
     val_truth: np.ndarray
     metadata: np.ndarray | None = None
 
+    def metadata_of(self, positions: np.ndarray) -> np.ndarray | None:
+        """(n, m) of the images at these positions; None: nothing is read."""
+        return None if self.metadata is None else self.metadata[positions]
+
 
 @dataclass
 class Progress:
     """Where the run stands: everything of a checkpoint that is not a tensor."""
 
-    epoch: int = 0
+    level: int = 0  # of a chain of networks, the one that is trained
+    first_epoch: int = 0  # epochs that the levels before may have
+    epoch: int = 0  # of this level
     batch: int = 0
     steps: int = 0  # optimiser steps done; skipped and overflowed batches do not count
     loss_sum: float = 0.0
@@ -48,6 +56,11 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def number(self) -> int:
+        """The epoch's number for people, from 1 and through all levels: no two levels have the same."""
+        return self.first_epoch + self.epoch + 1
+
+    @property
     def lost(self) -> int:
         """Batches that ended in no update."""
         return self.skipped + self.overflowed
@@ -62,6 +75,22 @@ class Progress:
         """Words for an epoch's line: its batches that ended in no update; nothing if there were none."""
         counts = {"skipped": self.skipped_in_epoch, "overflowed fp16": self.overflowed_in_epoch}
         return "".join(f", {n} batches {what}" for what, n in counts.items() if n)
+
+    def count(self, outcome: Outcome, precision: str) -> None:
+        """Take in what became of a batch that was computed in this precision."""
+        if outcome.finite:
+            self.steps += 1
+            self.loss_sum += outcome.loss
+            self.loss_batches += 1
+            self.skipped_in_a_row = 0
+        elif precision == "fp16" and math.isfinite(outcome.loss) and outcome.scale > 1:
+            # fp16 begins with a scale that is too large, on purpose: that says nothing about the training.
+            self.overflowed += 1
+            self.overflowed_in_epoch += 1
+        else:
+            self.skipped += 1
+            self.skipped_in_epoch += 1
+            self.skipped_in_a_row += 1
 
     def begin_epoch(self) -> None:
         """Set to 0 what is counted per epoch."""

@@ -110,7 +110,7 @@ class Step:
     def _gradients(self, batch: Batch) -> Tensor:
         """Forward and backward: leaves the gradients, times fp16's scale, and gives the loss."""
         torch.manual_seed(batch.seed)
-        batch = replace(batch, truth=self.predictor.head.shown(batch.truth))
+        batch = replace(batch, truth=self.predictor.trained_head.shown(batch.truth))
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
             images = batch.images.contiguous(memory_format=torch.channels_last)

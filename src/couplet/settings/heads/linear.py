@@ -10,5 +10,8 @@ from couplet.settings.schema.section import Section
 class Settings(Section):
     """Nothing: `model.dropout` is all that it reads."""
 
+    LEVELS: ClassVar[tuple[str, ...]] = ("cascade", "ag_cnn")
+    """Kinds of model.levels that it is defined for."""
+
     READS_METADATA: ClassVar[bool] = True
     """Whether model.metadata is read beside the pooled features."""

@@ -16,6 +16,9 @@ from couplet.settings.schema.section import OWN_PAPER, Section, Width
 class Settings(Section):
     """The hidden layers."""
 
+    LEVELS: ClassVar[tuple[str, ...]] = ("cascade",)
+    """Kinds of model.levels that it is defined for."""
+
     READS_METADATA: ClassVar[bool] = True
     """Whether model.metadata is read beside the pooled features."""
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from couplet.settings.schema.levels import LevelsParams
+from couplet.settings.schema.messages import one_of
 from couplet.settings.schema.plugins import HEADS
 from couplet.settings.schema.section import (
     BOTH_PAPERS,
@@ -71,6 +73,9 @@ class ModelParams(Section):
         description="the head's own settings, docs/presets.md",
         json_schema_extra=PAPER_2,
     )
+    levels: LevelsParams = Field(
+        LevelsParams(), description="a chain of networks, trained one after the other"
+    )
 
     @field_validator("head", mode="before")
     @classmethod
@@ -103,7 +108,17 @@ class ModelParams(Section):
                 f"model.backbone = {self.backbone!r} needs its weights' tag with model.pretrained: true, "
                 "for example seresnext101_32x4d.gluon_in1k (what a bare name loads changes over time)"
             )
+        self._check_levels()
         return self
+
+    def _check_levels(self) -> None:
+        kind = self.levels.kind
+        if kind != "single" and kind not in levels_of(self.head):
+            able = [name for name in HEADS.names() if kind in levels_of(name)]
+            raise ValueError(
+                f"model.levels.kind = {kind} is not defined for model.head = {self.head}: set model.head to "
+                f"{one_of(able)}, or model.levels.kind to single"
+            )
 
     @property
     def head_settings(self) -> Section:
@@ -115,4 +130,10 @@ class ModelParams(Section):
         settings = self.head_settings
         reads_dropout = getattr(settings, "READS_DROPOUT", True)
         dropout = not_read("model.dropout", self.dropout, f"model.head is {self.head}")
-        return [*([] if reads_dropout else [dropout]), *settings.idle()]
+        return [*([] if reads_dropout else [dropout]), *settings.idle(), *self.levels.idle()]
+
+
+def levels_of(head: str) -> tuple[str, ...]:
+    """The kinds of model.levels that a head is defined for, beside `single`."""
+    kinds: tuple[str, ...] = getattr(HEADS.settings(head), "LEVELS", ())
+    return kinds
