@@ -151,9 +151,9 @@ def _section_lines(section: Section, indent: str) -> list[str]:
     lines = []
     for name, field in type(section).model_fields.items():
         key, value, note = field.alias or name, getattr(section, name), f"# {field.description}"
-        plug_in = _plug_in(section, name)
-        if plug_in and value:
-            lines += [f"{indent}{key}:  {note}", *_section_lines(plug_in, indent + "  ")]
+        inner = value if isinstance(value, Section) else _plug_in(section, name)
+        if inner and value:
+            lines += [f"{indent}{key}:  {note}", *_section_lines(inner, indent + "  ")]
         elif isinstance(value, dict | list) and value:
             lines += [f"{indent}{key}:  {note}", *(f"{indent}  {line}" for line in block(value))]
         else:
