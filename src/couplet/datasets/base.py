@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -49,6 +51,7 @@ class Dataset:
         submission: image ids of the submission, in its row order.
         submission_columns: its id column and the labels in its column order; None: the id, then the labels as here.
         notes: counts worth keeping, for example of images that the data set's own rules leave out.
+        external: nothing is trained on it; all of its images are in the part `test`.
     """
 
     labels: list[str]
@@ -59,6 +62,7 @@ class Dataset:
     notes: dict[str, int] = field(default_factory=dict)
     group_columns: list[str] = field(default_factory=list)
     members: dict[str, str] = field(default_factory=dict)
+    external: bool = False
 
     def __post_init__(self) -> None:
         columns = [*META, *self.group_columns, *self.labels]
@@ -70,7 +74,7 @@ class Dataset:
             raise UserError(
                 f"label {clash[0]!r} has the name of another column of the manifest: rename that label"
             )
-        if not (self.table["part"] == "train").any():
+        if not self.external and not (self.table["part"] == "train").any():
             raise UserError("the data set has no training images: every image is in the test part, move some")
 
     def known(self, uncertain: Policy | Mapping[str, Policy], unmentioned: Policy) -> DataFrame:
@@ -146,4 +150,15 @@ def parse_settings(
         return model.model_validate(source_args)
     except ValidationError as error:
         problem = meant(error)[0]
-        raise UserError(f"{place}.{'.'.join(location(problem))} {what_is_wrong(problem)}") from None
+        said = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else what_is_wrong(problem)
+        raise UserError(f"{place}.{'.'.join(location(problem))} {said}") from None
+
+
+@contextmanager
+def keys_below(place: str) -> Iterator[None]:
+    """Messages of an adapter name its settings where those of this data set stand, and not as `data.source_args`."""
+    try:
+        yield
+    except UserError as error:
+        ours = re.sub(r"\bdata\.(?=(?:source_args|source|uncertain|unmentioned)\b)", f"{place}.", str(error))
+        raise UserError(ours) from None

@@ -7,8 +7,6 @@ unknown. Image, patient and study ids begin with the member's name, which is als
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +15,8 @@ import pandas as pd
 from pandas import DataFrame
 from pydantic import Field
 
-from couplet.datasets.base import META, Dataset, Settings, parse_settings
+from couplet.datasets.base import META, Dataset, Settings, keys_below, parse_settings
+from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import LabelMap, label_map
 from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.project.console import say
@@ -26,8 +25,6 @@ from couplet.settings.schema.data import Policy
 
 GROUP = "source"
 KEY = "data.source_args.members"
-# A source that is made of another's images, as its makers say: the two share patients under other names.
-MADE_OF = {"rsna_pneumonia": "nih"}
 
 
 class Member(Settings):
@@ -120,7 +117,7 @@ def _member(folder: Path, name: str, given: dict[str, Any], check_files: bool) -
     source = settings.source or name
     if source == "combined":
         raise UserError(f"{place}.source is combined: name its members here instead")
-    with _keys_of(name):
+    with keys_below(f"{KEY}.{name}"):
         dataset = read_member(source, folder / name, settings.source_args, check_files)
         resolved = resolve_unknown(dataset.table, dataset.labels, settings.uncertain, settings.unmentioned)
     found = label_map(source, dataset.labels, settings.label_map, f"{place}.label_map")
@@ -136,16 +133,6 @@ def _member(folder: Path, name: str, given: dict[str, Any], check_files: bool) -
             f"combined: {name}: submission.csv has the ids and labels of the combined set, not its own format"
         )
     return _Read(name, source, resolved, dataset.labels, dataset.group_columns, notes, found)
-
-
-@contextmanager
-def _keys_of(name: str) -> Iterator[None]:
-    """Messages of an adapter name its settings where those of a member stand."""
-    try:
-        yield
-    except UserError as error:
-        ours = re.sub(r"\bdata\.(?=(?:source_args|source|uncertain)\b)", f"{KEY}.{name}.", str(error))
-        raise UserError(ours) from None
 
 
 def _labels(members: list[_Read], how: str) -> list[str]:
@@ -202,14 +189,10 @@ def _say_what_is_shared(folder: Path, members: list[_Read], labels: list[str]) -
     found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if left := [name for name in found if name not in names]:
         say(f"combined: folders that are no members and are not read: {', '.join(left)}")
-    for part in members:
-        for whole in members:
-            if MADE_OF.get(part.source) == whole.source:
-                say(
-                    f"warning: {part.name} ({part.source}) is made of images of {whole.name} ({whole.source}): people "
-                    "are in both under other names, and converted copies of a picture are not recognised; use one of "
-                    "them"
-                )
+    for i, member in enumerate(members):
+        for another in members[i + 1 :]:
+            if shared := what_is_shared(member.source, another.source, member.name, another.name):
+                say(f"warning: {shared}; use one of them")
     plain: dict[str, str] = {}
     for label in labels:
         other = plain.setdefault(re.sub(r"[\s_-]", "", label.casefold()), label)
