@@ -24,11 +24,13 @@ from pandas import DataFrame, Series
 
 from couplet.datasets.folder import IMAGE_ENDINGS, OF_MEMBERS, require_folder, walk, walk_members
 from couplet.datasets.names import check_names, is_formula
+from couplet.datasets.phantom import draw_missing
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import refuse_conflict, write_csv, write_json
 from couplet.project.project import HERE, Project
 from couplet.running.engine import on_ray, ordered_tasks
+from couplet.settings.schema.external import ExternalParams
 
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
@@ -36,6 +38,7 @@ _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
 _READ_ENDINGS = (*IMAGE_ENDINGS, ".csv", ".csv.gz", ".json", ".xml")
 FILES_PER_TASK = 4096
 RESCAN = "run `couplet scan`"
+EXTERNAL = "external"  # the key of data/inventory.json under which the external test's files are
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,17 @@ class Inventory:
     Attributes:
         source: the data set, as data.source names it.
         files: path (posix, relative to the raw folder, sorted), size in bytes, md5.
+        folder: its name in data/raw; empty: that of its source.
     """
 
     source: str
     files: DataFrame
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in data/raw."""
+        return self.folder or self.source
 
     @cached_property
     def digest(self) -> str:
@@ -65,13 +75,17 @@ class Inventory:
         size = int(self.files["size"].sum())
         return {"source": self.source, "files": len(self.files), "bytes": size, "digest": self.digest}
 
-    def save(self, project: Project = HERE) -> None:
-        """Write the detailed list beside the raw folder, then data/inventory.json."""
+    def save(self, project: Project = HERE, external: Inventory | None = None) -> None:
+        """Write the detailed list beside the raw folder, then data/inventory.json, that of an external test in it."""
         self._save_list(project)
-        write_json(project.inventory, self.summary)
+        content = self.summary
+        if external is not None:
+            external._save_list(project)
+            content[EXTERNAL] = {"folder": external.name} | external.summary
+        write_json(project.inventory, content)
 
     def _save_list(self, project: Project) -> None:
-        target = project.inventory_list(self.source)
+        target = project.inventory_list(self.name)
         try:
             write_csv(target, self.files[COLUMNS])
         except OSError as error:
@@ -118,8 +132,10 @@ class Inventory:
                 raise UserError(f"{folder / path} has changed since {HERE.inventory} was written: {RESCAN}")
 
 
-def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
+def scan(source: str, folder: Path, workers: int | None = None, name: str = "") -> Inventory:
     """Hash every file of `folder`, with `workers` threads (default: two per core, at most 16).
+
+    `name` is the folder's in data/raw, if it is not that of its source.
 
     Raises:
         UserError: no file is there, one cannot be read or has an impossible name, a link leaves the folder.
@@ -135,7 +151,7 @@ def scan(source: str, folder: Path, workers: int | None = None) -> Inventory:
         (name, *result)
         for name, result in zip(names, progress(hashed, f"hashing {source}", len(names)), strict=True)
     ]
-    return Inventory(source, DataFrame(rows, columns=COLUMNS))
+    return Inventory(source, DataFrame(rows, columns=COLUMNS), name)
 
 
 def _hashed(folder: Path, names: list[str], threads: int) -> Iterator[tuple[int, str]]:
@@ -161,8 +177,8 @@ def hash_files(task: tuple[Path, list[str]], threads: int) -> list[tuple[int, st
     return list(_hashed(*task, threads))
 
 
-def load_inventory(source: str, folder: Path, project: Project = HERE) -> Inventory:
-    """The inventory that data/inventory.json stands for.
+def load_inventory(source: str, folder: Path, project: Project = HERE, external: str = "") -> Inventory:
+    """The inventory that data/inventory.json stands for, or with the name of its folder that of the external test.
 
     The detailed list is read where it is there and its digest is that of the JSON; otherwise (a fresh
     machine, a list of another commit) the folder is hashed again and must give that digest.
@@ -170,13 +186,17 @@ def load_inventory(source: str, folder: Path, project: Project = HERE) -> Invent
     Raises:
         UserError: the JSON is missing or not valid, is about another source, or the folder holds other files.
     """
-    expected = _read_summary(source, project)
-    list_path = project.inventory_list(source)
-    if list_path.exists() and (listed := _read_list(source, list_path)) and listed.summary == expected:
+    expected = _read_summary(source, project, external)
+    list_path = project.inventory_list(external or source)
+    if (
+        list_path.exists()
+        and (listed := _read_list(source, list_path, external))
+        and listed.summary == expected
+    ):
         return listed
     require_folder(source, folder)
     say(f"{list_path.name} is missing or of another state: hashing {folder} to compare")
-    found = scan(source, folder)
+    found = scan(source, folder, name=external)
     if found.summary != expected:
         here, there = found.summary, expected
         raise UserError(
@@ -187,28 +207,57 @@ def load_inventory(source: str, folder: Path, project: Project = HERE) -> Invent
     return found
 
 
-def raw_folder(source: str, project: Project = HERE) -> Path:
+def raw_folder(
+    source: str, project: Project = HERE, source_args: dict[str, Any] | None = None, name: str = ""
+) -> Path:
     """The raw folder of a data set; the phantom, which the project draws itself, is drawn if it is not there.
+
+    Args:
+        source: its adapter.
+        project: whose raw data it is.
+        source_args: what a phantom is drawn with, or the members of a combined set, among which there may be some.
+        name: of the folder in data/raw; default: as the source.
 
     Raises:
         UserError: the folder is not there.
     """
-    folder = project.raw(source)
-    if source == "phantom" and not folder.exists() and not folder.is_symlink():
-        from couplet.phantom.drawing import draw_phantom
-
-        draw_phantom(folder)
+    folder = project.raw(name or source)
+    if source == "phantom":
+        draw_missing(folder, source_args or {})
     require_folder(source, folder)
+    if source in OF_MEMBERS:
+        for member, settings in phantoms_among(source_args or {}):
+            draw_missing(folder / member, settings)
     return folder
 
 
-def scan_source(source: str, project: Project = HERE) -> Inventory:
-    """Hash the raw folder of `data.source` and write its inventory."""
-    inventory = scan(source, raw_folder(source, project))
-    inventory.save(project)
-    summary = inventory.summary
-    say(f"{project.inventory}: {source}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
+def scan_source(
+    source: str,
+    project: Project = HERE,
+    source_args: dict[str, Any] | None = None,
+    external: ExternalParams | None = None,
+) -> Inventory:
+    """Hash the raw folder of `data.source`, and that of the external test, and write their inventory."""
+    raw, other = raw_folder(source, project, source_args), None
+    if external is not None and external.given:
+        place = raw_folder(external.source, project, external.source_args, external.raw)
+        other = scan(external.source, place, name=external.raw)
+    inventory = scan(source, raw)
+    inventory.save(project, other)
+    for found in [inventory, *([other] if other else [])]:
+        summary = found.summary
+        say(f"{project.inventory}: {found.name}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
     return inventory
+
+
+def phantoms_among(source_args: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and settings of the members of a combined set that the project draws itself."""
+    members = source_args.get("members")
+    for name, member in (members if isinstance(members, dict) else {}).items():
+        if isinstance(member, dict) and member.get("source", name) == "phantom":
+            given = member.get("source_args", {})
+            if isinstance(given, dict):  # else the adapter says what is wrong
+                yield name, given
 
 
 def _files(source: str, folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -244,7 +293,7 @@ def _size_and_md5(path: Path) -> tuple[int, str]:
         raise UserError(f"{path} cannot be read ({error.strerror}): mend or remove the file") from None
 
 
-def _read_summary(source: str, project: Project) -> dict[str, Any]:
+def _read_summary(source: str, project: Project, external: str = "") -> dict[str, Any]:
     if not project.inventory.exists():
         raise UserError(f"{project.inventory} is not there: {RESCAN}")
     text = project.inventory.read_text(encoding="utf-8", errors="replace")
@@ -254,18 +303,25 @@ def _read_summary(source: str, project: Project) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise UserError(f"{project.inventory} is not valid JSON: restore it from git, or {RESCAN}") from None
     kinds = {"source": str, "files": int, "bytes": int, "digest": str}
+    if isinstance(summary, dict):
+        other = summary.pop(EXTERNAL, None)
+        if external:
+            if not isinstance(other, dict) or other.pop("folder", "") != external:
+                raise UserError(f"{project.inventory} does not describe data/raw/{external}: {RESCAN}")
+            summary = other
     if not isinstance(summary, dict) or {key: type(value) for key, value in summary.items()} != kinds:
         raise UserError(f"{project.inventory} is not an inventory (keys: {', '.join(kinds)}): {RESCAN}")
     if summary["source"] != source:
         raise UserError(
-            f"{project.inventory} describes {summary['source']!r} but data.source is {source!r}: {RESCAN}"
+            f"{project.inventory} describes {summary['source']!r} but data.{'external.' * bool(external)}source is "
+            f"{source!r}: {RESCAN}"
         )
     return summary
 
 
-def _read_list(source: str, path: Path) -> Inventory | None:
+def _read_list(source: str, path: Path, name: str = "") -> Inventory | None:
     try:
         files = pd.read_csv(path, dtype=_KINDS, keep_default_na=False)
-        return Inventory(source, files[COLUMNS])
+        return Inventory(source, files[COLUMNS], name)
     except (ValueError, KeyError, OSError):
         return None  # a list that cannot be read is as good as none: the folder is hashed again

@@ -17,6 +17,7 @@ from couplet.datasets import (
     nih,
     openi,
     padchest,
+    phantom,
     ranzcr_clip,
     rsna_pneumonia,
     vindr_cxr,
@@ -30,7 +31,7 @@ from couplet.settings.schema.messages import suggest
 
 # data.source -> module with a class Args and a function read(folder, args, check_files).
 ADAPTERS: dict[str, ModuleType] = {
-    "phantom": grand_xray_slam,
+    "phantom": phantom,
     "grand_xray_slam": grand_xray_slam,
     "nih": nih,
     "chexpert": chexpert,

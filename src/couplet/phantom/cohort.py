@@ -9,6 +9,7 @@ shared causes make findings come together.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -80,18 +81,32 @@ class Patient:
     studies: tuple[Study, ...]
 
 
-def draw_cohort(n_patients: int, seed: int, test_share: float = 0.18) -> list[Patient]:
+def draw_cohort(
+    n_patients: int,
+    seed: int,
+    test_share: float = 0.18,
+    prevalence: Mapping[str, float] | None = None,
+    first_patient: int = 0,
+) -> list[Patient]:
     """Patients with rising, gappy numbers. Each depends on (seed, position) only, its number on those before it.
+
+    Args:
+        n_patients: how many.
+        seed: of everything about them.
+        test_share: about this share of them is the test part.
+        prevalence: of findings that are to have another share of images than PREVALENCE; who has which of the others
+            stays as it is, but for `Lung Opacity` and `No Finding`, which follow from all.
+        first_patient: numbers are above it.
 
     >>> [patient.number for patient in draw_cohort(3, seed=42)] == [p.number for p in draw_cohort(9, seed=42)][:3]
     True
     """
-    patients, number = [], 0
+    patients, number, shares = [], first_patient, PREVALENCE | dict(prevalence or {})
     for position in range(n_patients):
         stream = Stream(seed, 0, position)
         u = stream.uniforms(8).tolist()
         number += 1 + int(u[0] * u[0] * 12)
-        studies = _draw_studies(stream, count=_pick(u[1], (0.62, 0.24, 0.09, 0.05)), age_rank=u[3])
+        studies = _draw_studies(stream, _pick(u[1], (0.62, 0.24, 0.09, 0.05)), u[3], shares)
         patients.append(
             Patient(
                 number=number,
@@ -115,7 +130,9 @@ def _pick(u: float, shares: tuple[float, ...]) -> int:
     return len(shares)
 
 
-def _draw_studies(stream: Stream, count: int, age_rank: float) -> tuple[Study, ...]:
+def _draw_studies(
+    stream: Stream, count: int, age_rank: float, shares: Mapping[str, float]
+) -> tuple[Study, ...]:
     n = len(LABELS) + len(CAUSES) + 1
     lasting = _normal(stream, n)
     studies, number = [], 0
@@ -127,7 +144,7 @@ def _draw_studies(stream: Stream, count: int, age_rank: float) -> tuple[Study, .
         ]
         health = 0.9 * latent[0] + math.sqrt(1.0 - 0.81) * _NORMAL.inv_cdf(0.001 + 0.998 * age_rank)
         causes, own = latent[1 : 1 + len(CAUSES)], dict(zip(LABELS, latent[1 + len(CAUSES) :], strict=True))
-        positives = _findings(health, causes, own)
+        positives = _findings(health, causes, own, shares)
         number += 1 + int(u[0] * 1.4)
         studies.append(Study(number, positives, _views(u[1:], positives)))
     return tuple(studies)
@@ -137,7 +154,9 @@ def _normal(stream: Stream, n: int) -> list[float]:
     return [_NORMAL.inv_cdf(min(max(u, 1e-9), 1.0 - 1e-9)) for u in stream.uniforms(n).tolist()]
 
 
-def _findings(health: float, causes: list[float], own: dict[str, float]) -> frozenset[str]:
+def _findings(
+    health: float, causes: list[float], own: dict[str, float], shares: Mapping[str, float]
+) -> frozenset[str]:
     sick = _NORMAL.cdf(health) < SICK
     positives = set()
     for label, loadings in LOADINGS.items():
@@ -146,7 +165,7 @@ def _findings(health: float, causes: list[float], own: dict[str, float]) -> froz
         if label == "Support Devices":  # the sick have more of them, the healthy are not without
             share = 0.415 if sick else 0.155
         elif sick:
-            share = PREVALENCE[label] / SICK
+            share = shares[label] / SICK
         else:
             continue
         if _NORMAL.cdf(level) > 1.0 - share:

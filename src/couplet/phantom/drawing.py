@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -39,7 +39,15 @@ FAULT = 64  # a helper that met a fault of the machine ends with this and the er
 _BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5
 
 
-def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int = 42) -> None:
+def draw_phantom(
+    folder: Path,
+    n_patients: int = 800,
+    size: int = 112,
+    seed: int = 42,
+    film: float = 1.0,
+    prevalence: Mapping[str, float] | None = None,
+    first_patient: int = 0,
+) -> None:
     """Draw the data set into `folder`, which appears complete or not at all.
 
     Args:
@@ -47,6 +55,8 @@ def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int
         n_patients: in training and test part together; about 2.5 images each.
         size: side of the square grey pictures, in pixels.
         seed: the same seed gives the same bytes.
+        film: as `couplet.phantom.film.expose` takes it: 1 is the usual film, above it pictures are darker.
+        prevalence, first_patient: as `draw_cohort` takes them.
 
     Raises:
         UserError: the folder holds something already.
@@ -60,12 +70,12 @@ def draw_phantom(folder: Path, n_patients: int = 800, size: int = 112, seed: int
     try:
         for part in ("train2", "test2"):
             (unfinished / part).mkdir(parents=True)
-        cohort = draw_cohort(n_patients, seed)
+        cohort = draw_cohort(n_patients, seed, prevalence=prevalence, first_patient=first_patient)
         shares = _processes() if n_patients >= WORTH_HELPERS else 1
         main = os.getpid()
 
         def draw(share: int) -> None:
-            _draw_share(unfinished, cohort, share, shares, size, seed, main)
+            _draw_share(unfinished, cohort, share, shares, size, seed, film, main)
 
         with _helpers(draw, range(1, shares)):
             draw(0)
@@ -127,7 +137,14 @@ def _exposures(patient: Patient) -> Iterator[tuple[Row, Study, str, int]]:
 
 
 def _draw_share(
-    folder: Path, cohort: list[Patient], share: int, shares: int, size: int, seed: int, main: int
+    folder: Path,
+    cohort: list[Patient],
+    share: int,
+    shares: int,
+    size: int,
+    seed: int,
+    film: float,
+    main: int,
 ) -> None:
     """Draw every `shares`-th patient, beginning with number `share`; `main` is the process that draws share 0."""
     positions = range(share, len(cohort), shares)
@@ -140,7 +157,7 @@ def _draw_share(
             signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
             present = {label: signs[label] for label in LABELS if label in study.positives}
             stream = Stream(seed, _EXPOSURE, position, study.number, number)
-            picture = draw_picture(build, present, view, stream, size)
+            picture = draw_picture(build, present, view, stream, size, film)
             path = folder / _part(patient) / str(row[0])
             with naming(path):
                 path.write_bytes(_jpeg(picture))

@@ -33,11 +33,15 @@ def density(scene: Scene, body: Array) -> Array:
     return np.maximum(total, 0.0)
 
 
-def expose(dense: Array, stream: Stream, portable: bool) -> NDArray[np.uint8]:
-    """The film's S-shaped response to density, then the scanner: (size, size) grey levels."""
+def expose(dense: Array, stream: Stream, portable: bool, film: float = 1.0) -> NDArray[np.uint8]:
+    """The film's S-shaped response to density, then the scanner: (size, size) grey levels.
+
+    `film`: the squared density at half of the response, as a multiple of the usual film's; above 1 pictures are darker.
+    """
     u = stream.uniforms(16).tolist()
     size = dense.shape[0]
     speed = 0.22 + 0.20 * u[0] + 0.05 * portable
+    speed *= film
     squared = dense * dense
     picture = squared / (squared + speed)
     contrast = (0.80 if portable else 0.92) + 0.22 * (u[1] - 0.5)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from couplet.datasets.grand_xray_slam import LABELS
-from couplet.phantom import film, frontal, lateral
+from couplet.phantom import frontal, lateral
 from couplet.phantom.anatomy import LEFT, RIGHT, Build, Shape
 from couplet.phantom.canvas import Canvas, cloud
 from couplet.phantom.devices import support_devices
+from couplet.phantom.film import density, expose
 from couplet.phantom.findings import BENDS, PAINTS, Sign
 from couplet.phantom.streams import Stream
 
@@ -33,9 +34,12 @@ def draw_signs(stream: Stream) -> dict[str, Sign]:
 
 
 def draw_picture(
-    build: Build, present: Mapping[str, Sign], view: str, stream: Stream, size: int
+    build: Build, present: Mapping[str, Sign], view: str, stream: Stream, size: int, film: float = 1.0
 ) -> NDArray[np.uint8]:
-    """Grey levels (size, size) of one view. `present`: the findings to draw; `stream`: this exposure's own."""
+    """Grey levels (size, size) of one view.
+
+    `present`: the findings to draw; `stream`: this exposure's own; `film`: as `film.expose` takes it.
+    """
     portable, is_lateral = view == "AP", view == "Lateral"
     u = stream.uniforms(8).tolist()
     canvas = Canvas(
@@ -65,4 +69,4 @@ def draw_picture(
             paint(scene, present[label])
     if "Support Devices" in present:
         support_devices(scene, present["Support Devices"])
-    return film.expose(film.density(scene, body), stream, portable)
+    return expose(density(scene, body), stream, portable, film)

@@ -38,6 +38,9 @@ from couplet.settings.yaml12 import read_settings
 OPEN_MAPPINGS = (
     "data.source_args",
     "data.uncertain",
+    "data.external.source_args",
+    "data.external.label_map",
+    "data.external.uncertain",
     "model.backbone_args",
     *(kind.args for kind in PLUG_INS),
 )

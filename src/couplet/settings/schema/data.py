@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Fraction, Section
+from couplet.settings.schema.external import ExternalParams
+from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Fraction, Idle, Section
+from couplet.settings.schema.sources import SOURCES, Policy, Source
 
-Policy = Literal["ignore", "zeros", "ones"]
-Source = Literal[
-    "phantom",
-    "grand_xray_slam",
-    "nih",
-    "chexpert",
-    "mimic_cxr_jpg",
-    "vindr_cxr",
-    "rsna_pneumonia",
-    "padchest",
-    "brax",
-    "openi",
-    "ranzcr_clip",
-    "csv",
-    "coco",
-    "combined",
-]
-SOURCES: tuple[str, ...] = get_args(Source)
+__all__ = ["SOURCES", "DataParams", "Policy", "Source"]
 
 
 class DataParams(Section):
@@ -50,3 +35,19 @@ class DataParams(Section):
     max_unreadable: Fraction = Field(
         0.001, description="share of images that may be quarantined", json_schema_extra=DIFFERS
     )
+    external: ExternalParams = Field(
+        ExternalParams(), description="another data set, to test on: the models never see it in training"
+    )
+
+    @model_validator(mode="after")
+    def _external_is_another(self) -> DataParams:
+        if self.external.given and self.external.raw == self.source:
+            raise ValueError(
+                f"data.external would read data/raw/{self.source}, which is the data set itself: set "
+                "data.external.folder to the name of another folder in data/raw"
+            )
+        return self
+
+    def idle(self) -> list[Idle]:
+        """Those of the external test."""
+        return self.external.idle()
