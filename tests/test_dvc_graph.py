@@ -155,6 +155,7 @@ def test_a_new_calibrator_or_decision_runs_no_network(graph: dict[str, Any]) -> 
         ("calibration", ["ensemble_predict"]),
         ("decision", ["ensemble_predict"]),
         ("refiner.strictness", ["ensemble_predict"]),
+        ("data.external", ["prepare", "evaluate_fold", "ensemble_predict"]),  # and nothing is trained again
         ("report", ["split_mis"]),  # which refuses unknown groups; the folds stay the same bytes
     ):
         tracked = [
@@ -191,12 +192,14 @@ def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
     item = "${item}"
     assert outputs == {
         HERE.prepared.as_posix(),
+        HERE.external.as_posix(),
         HERE.folds.as_posix(),
         HERE.split_metrics.as_posix(),
         HERE.split_plot.as_posix(),
         HERE.model(item).as_posix(),  # type: ignore[arg-type]
         HERE.fold_predictions(item).as_posix(),  # type: ignore[arg-type]
         HERE.test_predictions(item).as_posix(),  # type: ignore[arg-type]
+        HERE.external_predictions(item).as_posix(),  # type: ignore[arg-type]
         HERE.explanations(item).as_posix(),  # type: ignore[arg-type]
         HERE.fold_metrics(item).as_posix(),  # type: ignore[arg-type]
         HERE.per_label(item).as_posix(),  # type: ignore[arg-type]
@@ -205,6 +208,7 @@ def test_every_declared_path_is_one_of_ours(graph: dict[str, Any]) -> None:
         HERE.ensemble_metrics.as_posix(),
         HERE.calibration_metrics.as_posix(),
         HERE.couplings_metrics.as_posix(),
+        HERE.external_metrics.as_posix(),
         HERE.reliability_plot.as_posix(),
         HERE.thresholds_plot.as_posix(),
         HERE.sets_plot.as_posix(),

@@ -34,6 +34,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+EXTERNAL: dict[str, Any] = {
+    "source": "csv",
+    "folder": "other",
+    "label_map": {"Edema": "Edema", "Nodule": "lump"},
+}
+
+
 def unfilled_project(folder: Path, source: str) -> InProcessProject:
     """Settings, code and presets; no data yet."""
     folder.mkdir(parents=True)
@@ -62,6 +69,25 @@ def csv_project(folder: Path) -> InProcessProject:
         rows.append(f"{i:02d}.png,p{i // 2},F,{i // 2 % 2},{i // 4 % 2},{int(i == 5)}")
     (project.raw / "labels.csv").write_text("\n".join(rows) + "\n")
     return project
+
+
+def external_project(folder: Path) -> InProcessProject:
+    """24 images to train on, and eight others of another table to test on, where Nodule is called lump."""
+    project = csv_project(folder)
+    other = project.raw.with_name("other")
+    (other / "images").mkdir(parents=True)
+    rows = ["image,patient,sex,Edema,lump"]
+    for i in range(8):
+        picture(500 + i).save(other / f"images/{i}.png")
+        rows.append(f"{i}.png,x{i // 2},M,{i // 2 % 2},{i % 2}")
+    (other / "labels.csv").write_text("\n".join(rows) + "\n")
+    project.set({"data.external": EXTERNAL})
+    return project
+
+
+def externally_tested_project(folder: Path) -> InProcessProject:
+    """The same after a whole run."""
+    return finished(external_project(folder))
 
 
 def trained_project(folder: Path) -> InProcessProject:
@@ -216,6 +242,8 @@ def combined_project(folder: Path) -> InProcessProject:
 BASES: dict[str, Callable[[Path], InProcessProject]] = {
     "csv": csv_project,
     "trained": trained_project,
+    "external": external_project,
+    "externally tested": externally_tested_project,
     "slam": slam_project,
     "coco": coco_project,
     "nih": nih_project,

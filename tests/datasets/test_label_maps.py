@@ -7,7 +7,7 @@ import pytest
 from pandas import DataFrame
 
 from couplet.datasets import chexpert, grand_xray_slam, mimic_cxr_jpg, nih
-from couplet.datasets.label_maps import APPROXIMATE, LABEL_MAPS, label_map
+from couplet.datasets.label_maps import APPROXIMATE, LABEL_MAPS, label_map, map_to_ours
 from tests.support.errors import refused
 
 NAN = np.nan
@@ -101,3 +101,69 @@ def test_a_given_map_is_the_whole_map():
 )  # fmt: skip
 def test_mistakes(given, expected):
     assert refused(label_map, "csv", ["Edema", "Mass"], given, "m") == expected
+
+
+CHEXPERT = list(chexpert.LABELS)
+NIH = list(nih.FINDINGS)
+
+
+def test_an_external_set_is_told_by_the_runs_names():
+    found = map_to_ours("nih", NIH, CHEXPERT, "chexpert", None, "m")
+    assert found.columns["Pleural Effusion"] == ("Effusion",)
+    assert found.columns["Lung Lesion"] == ("Mass", "Nodule") and found.approximate == ("Lung Lesion",)
+    assert len(found.columns) == 8 and "No Finding" not in found.columns
+    assert (
+        map_to_ours("nih", NIH, list(grand_xray_slam.LABELS), "phantom", None, "m").columns.keys()
+        == found.columns.keys()
+    )
+
+
+def test_and_the_other_way_round():
+    found = map_to_ours("chexpert", CHEXPERT, NIH, "nih", None, "m")
+    assert found.columns["Effusion"] == ("Pleural Effusion",)
+    assert list(found.columns) == [
+        "Atelectasis", "Cardiomegaly", "Effusion", "Pneumonia", "Pneumothorax", "Consolidation", "Edema"
+    ]  # fmt: skip
+    assert found.approximate == ()  # CheXpert's Lung Lesion is neither Mass nor Nodule
+    assert (
+        "No Finding" not in map_to_ours("chexpert", CHEXPERT, [*NIH, "No Finding"], "nih", None, "m").columns
+    )
+
+
+def test_two_sets_of_one_adapter_share_equal_names():
+    assert map_to_ours("nih", ["Mass", "Edema"], [*NIH, "No Finding"], "nih", None, "m").columns == {
+        "Mass": ("Mass",),
+        "Edema": ("Edema",),
+    }
+
+
+def test_a_combined_run_has_the_common_names():
+    found = map_to_ours("nih", NIH, ["Pleural Effusion", "Mass"], "combined", None, "m")
+    assert found.columns == {"Pleural Effusion": ("Effusion",), "Mass": ("Mass",)}
+
+
+def test_a_map_in_settings_is_the_whole_map():
+    found = map_to_ours(
+        "csv", ["a", "b"], ["A", "B", "C"], "csv", {"A": "a", "B": ["a", "b"], "C": None}, "m"
+    )
+    assert found.columns == {"A": ("a",), "B": ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"Edma": "a"},
+            "m has 'Edma', which is no label of this run: did you mean 'Edema'? (allowed: Edema, Mass)",
+        ),
+        ({"Edema": "c"}, "m.Edema names 'c', which is no label of that set: allowed: a, b"),
+        ({"Edema": None}, "m has no label with a column: name one, or leave it out for the default map"),
+        (
+            None,
+            "m: no label of csv is one of this run by the default map (theirs: a, b): write for each shared label "
+            "`ours: theirs`",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_external_map(given, message):
+    assert refused(map_to_ours, "csv", ["a", "b"], ["Edema", "Mass"], "combined", given, "m") == message

@@ -27,6 +27,8 @@ OUTPUTS = (
     "data/weights.json",
     "data/prepared",
     "data/prepared.unfinished",
+    "data/external",
+    "data/external.unfinished",
     "data/splits",
     "data/models",
     "data/predictions",

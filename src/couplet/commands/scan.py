@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from couplet.commands.scan_overview import overview
+from couplet.datasets.external import read_external
 from couplet.datasets.inventory import raw_folder, scan_source
 from couplet.datasets.registry import read_dataset
 from couplet.project.console import say
@@ -23,10 +24,16 @@ def scan(data: DataParams, html: Path | None = None, project: Project = HERE) ->
         UserError: the folder is not there or a file cannot be read; or the label tables are wrong and a page was
             asked for.
     """
-    inventory = scan_source(data.source, project)
-    raw = raw_folder(data.source, project)
+    inventory = scan_source(data.source, project, data.source_args, data.external)
+    raw, other = raw_folder(data.source, project, data.source_args), data.external
     try:
-        found = overview(read_dataset(data.source, raw, data.source_args), inventory, data)
+        dataset = read_dataset(data.source, raw, data.source_args)
+        found = overview(dataset, inventory, data)
+        if other.given:
+            place = raw_folder(other.source, project, other.source_args, other.raw)
+            read_external(
+                other, place, dataset, data.source
+            )  # says what is there, and which labels are shared
     except UserError as error:
         if html is not None:
             raise

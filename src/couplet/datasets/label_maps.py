@@ -117,6 +117,58 @@ def label_map(source: str, theirs: Sequence[str], given: Mapping[str, Any] | Non
     return LabelMap(columns, tuple(approximate), tuple(brought))
 
 
+def map_to_ours(
+    source: str,
+    theirs: Sequence[str],
+    ours: Sequence[str],
+    our_source: str,
+    given: Mapping[str, Any] | None,
+    key: str,
+) -> LabelMap:
+    """The label map of another data set for a run whose labels are fixed: of `ours` those that it knows.
+
+    Without a map in settings, labels meet by their names in LABEL_MAPS: NIH's `Effusion` and CheXpert's
+    `Pleural Effusion` are one, whichever of the two the run is of. Two sets of one adapter share what has equal names.
+
+    Args:
+        source, theirs: its adapter and its labels.
+        ours, our_source: the run's labels, and the adapter that they are of.
+        given: the map in settings; None: by the default.
+        key: where `given` stands, for messages.
+
+    Raises:
+        UserError: as `label_map`; or the map in settings names a label that the run has not; or no label is shared.
+    """
+    if given is not None:
+        for label in given:
+            if label not in ours:
+                raise UserError(f"{key} has {label!r}, which is no label of this run: {suggest(label, ours)}")
+        return label_map(source, theirs, given, key)
+    if source == our_source:
+        found = LabelMap({name: (name,) for name in theirs}, (), ())
+    else:
+        found = label_map(source, theirs, None, key)
+    columns = {}
+    for label in ours:
+        names = [label] if source == our_source else _names_elsewhere(our_source, label)
+        if known := [name for name in names if name in found.columns]:
+            columns[label] = (known[0], found.columns[known[0]])
+    if not columns:
+        raise UserError(
+            f"{key}: no label of {source} is one of this run by the default map (theirs: {', '.join(theirs)}): write "
+            "for each shared label `ours: theirs`"
+        )
+    approximate = tuple(label for label, (name, _) in columns.items() if name in found.approximate)
+    return LabelMap({label: of for label, (_, of) in columns.items()}, approximate, tuple(columns))
+
+
+def _names_elsewhere(source: str, label: str) -> list[str]:
+    """Under which names in LABEL_MAPS other sets have a set's own label: its own first."""
+    table = LABEL_MAPS.get(source, {})
+    own = [] if label in table and table[label] is None else [label]  # the same name for something else
+    return own + [name for name, columns in table.items() if columns == label and name != label]
+
+
 def _columns(value: Any, theirs: Sequence[str], key: str) -> tuple[str, ...]:
     names = _listed(value)
     if not names or not all(isinstance(name, str) for name in names):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ class FoldModel:
     precision: str
     store: ImageStore
     metadata: list[str]
+
+    def on(self, manifest: Manifest) -> FoldModel:
+        """The same model on the images of another store."""
+        return replace(self, store=ImageStore(manifest.project.prepared))
 
 
 def load_fold(fold: int, params: Params, manifest: Manifest) -> FoldModel:

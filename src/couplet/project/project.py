@@ -78,6 +78,11 @@ class Project:
         return self.prepared / "submission_rows.csv"
 
     @property
+    def external(self) -> Path:
+        """The packed store and the tables of the external test; without images where there is none."""
+        return self.root / "data/external"
+
+    @property
     def folds(self) -> Path:
         """The fold of every image, or `test`."""
         return self.root / "data/splits/folds.csv"
@@ -106,6 +111,10 @@ class Project:
         """Probabilities of the test part by one fold's model."""
         return self.predictions / f"test/fold_{fold}.csv"
 
+    def external_predictions(self, fold: int | str) -> Path:
+        """Probabilities of the external test by one fold's model; without rows where there is none."""
+        return self.predictions / f"external/fold_{fold}.csv"
+
     def explanations(self, fold: int | str) -> Path:
         """What one fold's head looked at in a few images, and what a gate of the couplings said; may have no arrays."""
         return self.predictions / f"explanations/fold_{fold}.npz"
@@ -114,6 +123,11 @@ class Project:
     def ensemble(self) -> Path:
         """The mean over the folds of the test part, calibrated, decided, and the submission."""
         return self.predictions / "ensemble"
+
+    @property
+    def external_ensemble(self) -> Path:
+        """The mean over the folds of the external test, calibrated and decided; not there without one."""
+        return self.ensemble / "external"
 
     @property
     def refined_oof(self) -> Path:
@@ -147,6 +161,11 @@ class Project:
     def calibration_metrics(self) -> Path:
         """How good the calibrated probabilities and the prediction sets are."""
         return self.metrics / "calibration.json"
+
+    @property
+    def external_metrics(self) -> Path:
+        """How the ensemble does on the external test, beside the test part, over the labels that both have."""
+        return self.metrics / "external.json"
 
     @property
     def couplings_metrics(self) -> Path:
@@ -260,6 +279,16 @@ class Project:
         """Folder of unfinished work: the variable COUPLET_SCRATCH, else .scratch of the main checkout."""
         override = os.environ.get("COUPLET_SCRATCH")
         return Path(override) if override else self.main_checkout / ".scratch"
+
+
+@dataclass(frozen=True)
+class ExternalStore(Project):
+    """The same checkout, its store being that of the external test: what reads a store reads that one."""
+
+    @property
+    def prepared(self) -> Path:
+        """The external test's packed store and its tables."""
+        return self.external
 
 
 HERE = Project()

@@ -113,6 +113,11 @@ class Calibrated:
         return [str(name) for name in self.conformal.categories]
 
     @property
+    def by_view(self) -> bool:
+        """Whether these are views."""
+        return self.categories != [ALL_IMAGES]
+
+    @property
     def thresholds(self) -> dict[str, np.ndarray]:
         """Of each rule (L,) thresholds on the ensemble's q; NaN where there is none."""
         return {rule: values(points) for rule, points in self.points.items()}
@@ -165,7 +170,7 @@ def write_calibrated(
         ("calibrated.csv", test_rows, calibrated.test_q),
     ):
         write_predictions(folder / name, manifest.ids[rows], labels, q)
-    write_decisions(manifest.project, manifest.ids[test_rows], labels, calibrated.decisions)
+    write_decisions(folder / "decisions.csv", manifest.ids[test_rows], labels, calibrated.decisions)
     write_conformal(manifest.project, calibrated.conformal)
     write_csv(folder / "suspicious.csv", calibrated.suspicious[list(SUSPICIOUS)], PROBABILITY)
     write_json(folder / "calibration.json", _record(calibrated))
@@ -247,7 +252,7 @@ def read_calibrated(
         part_thresholds=record.part_thresholds,
         conformal=read_conformal(project, len(labels)),
         test_categories=set_categories(manifest, record.decision.within)[test_rows],
-        decisions=read_decisions(project, labels, manifest.ids[test_rows]),
+        decisions=read_decisions(project.ensemble / "decisions.csv", labels, manifest.ids[test_rows]),
         suspicious=read_table(
             project.ensemble / "suspicious.csv", ("label", "image_id"), required=SUSPICIOUS
         ),

@@ -52,8 +52,10 @@ def refuse_not_finite(origin: str, ids: np.ndarray, labels: list[str], probabili
         )
 
 
-def read_predictions(path: Path, labels: list[str], ids: np.ndarray) -> np.ndarray:
-    """Read (n, L) float64 probabilities of exactly these images in this order.
+def read_predictions(
+    path: Path, labels: list[str], ids: np.ndarray, given_by: Path = HERE.folds
+) -> np.ndarray:
+    """Read (n, L) float64 probabilities of exactly these images in this order, which the table `given_by` gives it.
 
     Raises:
         UserError: the file is missing or damaged, or has other images or labels.
@@ -62,7 +64,7 @@ def read_predictions(path: Path, labels: list[str], ids: np.ndarray) -> np.ndarr
     if list(table.columns) != ["image_id", *labels]:
         raise UserError(f"{path} has other labels than {HERE.labels}: run `dvc repro`")
     if not np.array_equal(table["image_id"].to_numpy(), ids):
-        raise UserError(f"{path} has other images than {HERE.folds} gives it: run `dvc repro`")
+        raise UserError(f"{path} has other images than {given_by} gives it: run `dvc repro`")
     probabilities = numbers(table[labels], path)
     if ((probabilities < 0) | (probabilities > 1)).any():
         raise UserError(f"{path} has cells that are no probabilities: {RESTORE}")

@@ -15,31 +15,30 @@ from couplet.project.project import HERE, Project
 from couplet.results.tables import numbers, read_table
 
 
-def write_decisions(project: Project, ids: np.ndarray, labels: list[str], decisions: np.ndarray) -> None:
+def write_decisions(path: Path, ids: np.ndarray, labels: list[str], decisions: np.ndarray) -> None:
     """Write image_id and per label 0 absent, 1 present, 2 both or 3 neither.
 
     Args:
-        project: where it is written.
-        ids: (m,) of the test images.
+        path: where it is written.
+        ids: (m,) of the images.
         labels: L names.
         decisions: (m, L).
     """
     table = pd.DataFrame(decisions, columns=labels)
     table.insert(0, "image_id", ids)
-    write_csv(project.ensemble / "decisions.csv", table)
+    write_csv(path, table)
 
 
-def read_decisions(project: Project, labels: list[str], ids: np.ndarray) -> np.ndarray:
+def read_decisions(path: Path, labels: list[str], ids: np.ndarray) -> np.ndarray:
     """(m, L) int8 of these images in this order.
 
     Raises:
         UserError: the file is missing or damaged, or has other images or labels.
     """
-    path = project.ensemble / "decisions.csv"
     table = read_table(path)
     if list(table.columns) != ["image_id", *labels] or not np.array_equal(table["image_id"].to_numpy(), ids):
         raise UserError(
-            f"{path} has other images or labels than {project.ensemble / 'calibrated.csv'}: run `dvc repro`"
+            f"{path} has other images or labels than {path.with_name('calibrated.csv')}: run `dvc repro`"
         )
     cells = numbers(table[labels], path)
     if not np.isin(cells, range(NEITHER + 1)).all():

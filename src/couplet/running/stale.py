@@ -33,6 +33,7 @@ def _outputs(fold: str, project: Project) -> list[Path]:
         project.model(fold),
         project.fold_predictions(fold),
         project.test_predictions(fold),
+        project.external_predictions(fold),
         project.explanations(fold),
         project.fold_metrics(fold),
         project.per_label(fold),

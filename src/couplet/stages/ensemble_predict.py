@@ -14,6 +14,7 @@ from couplet.evaluation.metrics import all_scores
 from couplet.inference.calibrate import calibrate, headline_range
 from couplet.inference.couple import couple, coupling_scores
 from couplet.inference.ensemble import read_predicted, read_trained_couplings
+from couplet.inference.external import predict_external
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record, write_csv
@@ -21,6 +22,9 @@ from couplet.project.project import Project
 from couplet.results.calibrated import ALL_IMAGES, write_calibrated
 from couplet.results.calibration_scores import calibration_scores
 from couplet.results.calibration_tables import DIGITS, labelled_parts, tables_by_path
+from couplet.results.external import read_external, shared_with_training
+from couplet.results.external_predictions import remove_external, write_external
+from couplet.results.external_scores import NOTHING, external_scores, write_external_scores
 from couplet.results.fitted_couplings import write_fitted, write_refined
 from couplet.results.manifest import Manifest
 from couplet.results.predictions import PROBABILITY, write_predictions
@@ -59,6 +63,13 @@ def ensemble_predict() -> None:
         scores[part.name] = with_interval(found, macro.low, macro.high)
     calibration = calibration_scores(predicted, calibrated, scored)
     couplings = coupling_scores(outputs, params, coupled, trained)
+    external = read_external(project, params, manifest.labels)
+    external_found, external_content = None, NOTHING
+    if external is not None:
+        fitted = coupled.couplings if coupled else None
+        external_found = predict_external(project, params.split.folds, external, calibrated, fitted)
+        shared = shared_with_training(external, manifest, predicted.fold_of)
+        external_content = external_scores(predicted, calibrated, external, external_found, shared)
     plots = tables_by_path(predicted, calibrated, headline_range(predicted, calibrated, params.seed))
 
     write_predictions(project.ensemble / "test.csv", test_ids, manifest.labels, predicted.test)
@@ -68,11 +79,16 @@ def ensemble_predict() -> None:
         strictness = params.refiner.strictness
         write_fitted(project, manifest.labels, coupled.couplings, strictness, coupled.gains)
         write_refined(project, params.split.folds, predicted)
+    if external is not None and external_found is not None:
+        write_external(project, external, external_found)
+    else:
+        remove_external(project)
     for path, table in plots.items():
         write_csv(path, table, DIGITS)
     write_ensemble_scores(project, scores)
     write_calibration_scores(project, calibration)
     write_coupling_scores(project, couplings)
+    write_external_scores(project, external_content)
     for name, values in scores.items():
         say(f"ensemble, {name}: macro-AUC {values['auc_macro']} on {values['n_images']} images")
     for name, values in calibration.items():
@@ -83,6 +99,9 @@ def ensemble_predict() -> None:
             f"couplings, out of fold: macro-AUC {won.auc.text(5)}, log loss per image {won.log_loss.text(5)} gained"
         )
     say(f"couplings: {couplings['verdict']}")
+    if external is not None:
+        macro, n = external_content["external"]["auc_macro"], external_content["labels_scored"]
+        say(f"ensemble, external: macro-AUC {macro} of {n} labels on {len(external.manifest.ids)} images")
     if params.decision.within == "view" and calibrated.categories == [ALL_IMAGES]:
         say("no view is known: prediction sets keep their promise over all images together")
 
