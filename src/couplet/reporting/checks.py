@@ -7,18 +7,20 @@ from couplet.reporting.chance import CHANCE, AgainstChance, against_chance
 from couplet.reporting.estimates import RunScores
 from couplet.reporting.fact import Fact
 from couplet.reporting.judge_calibration import Calibration
+from couplet.reporting.judge_external import ExternalTest
 from couplet.reporting.judge_groups import Groups, attention
 from couplet.reporting.trust import Trust
 from couplet.results.run import Run
 
 
 def checks(run: Run, trust: Trust, scores: RunScores) -> list[Fact]:
-    """Leaks, chance, calibration, shortcuts (where there is one), settings and repeats of the training."""
+    """Leaks, chance, calibration, shortcuts and external test (where there is one), settings, repeats of the training."""
     return [
         leaks(run),
         chance(against_chance(scores, run.labels)),
         calibration(run, trust.calibration),
         *shortcuts(trust.groups),
+        *external(trust.external),
         settings(run),
         repeats(),
     ]
@@ -90,6 +92,27 @@ def shortcuts(groups: Groups) -> list[Fact]:
         )
         for row in attention(groups)
     ]
+
+
+def external(found: ExternalTest | None) -> list[Fact]:
+    """How the ensemble does on the external test, and whether it is one; no line without."""
+    if found is None:
+        return []
+    shared = found.shared
+    who = [f"{found.n_images:,} images of {found.source} over the same {len(found.scored)} labels"]
+    if shared.patients or shared.pictures:
+        counts = [
+            f"{n:,} {what}{'' if n == 1 else 's'}"
+            for n, what in ((shared.patients or 0, "patient"), (shared.pictures, "picture"))
+            if n
+        ]
+        who.append(f"{' and '.join(counts)} of it are in training: the numbers may be too good")
+    who += shared.made_of
+    estimates = [("External macro-AUC", found.external.auc)]
+    if found.internal is not None:
+        estimates.append(("this run’s test part", found.internal.auc))
+    value = "shares training data" if shared.found else "nothing shared with training"
+    return [Fact("External test", value, "; ".join(who) + ".", shared.found, tuple(estimates))]
 
 
 def settings(run: Run) -> Fact:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from couplet.reporting.judge_calibration import Calibration, judge_calibration
 from couplet.reporting.judge_decisions import Decisions, judge_decisions
+from couplet.reporting.judge_external import ExternalTest, judge_external
 from couplet.reporting.judge_groups import Groups, judge_groups
 from couplet.reporting.judge_sets import Sets, judge_sets
 from couplet.reporting.parts import parts_of
@@ -21,6 +22,7 @@ class Trust:
     decisions: Decisions
     sets: Sets
     groups: Groups
+    external: ExternalTest | None
 
     @property
     def pictures(self) -> list[Picture]:
@@ -42,4 +44,5 @@ def judge(run: Run) -> Trust:
         decisions=judge_decisions(run, parts),
         sets=judge_sets(run, parts),
         groups=judge_groups(run, parts),
+        external=judge_external(run),
     )

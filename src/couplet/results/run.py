@@ -16,6 +16,7 @@ from couplet.project.errors import UserError
 from couplet.project.project import HERE, Project
 from couplet.results.calibrated import Calibrated, read_calibrated
 from couplet.results.couplings import read_couplings
+from couplet.results.external_predictions import ExternalRun, read_external_run
 from couplet.results.fitted_couplings import read_fitted
 from couplet.results.folds import read_folds
 from couplet.results.leaks import Leaks, read_leaks
@@ -89,6 +90,7 @@ class Run:
     calibrated: (
         Calibrated  # probabilities, thresholds and sets of these rows; q = p with calibration.method none
     )
+    external: ExternalRun | None = None  # the external test, if there is one
 
     @property
     def labels(self) -> list[str]:
@@ -205,6 +207,7 @@ def read_run(project: Project = HERE) -> Run:
         coupling_gains=gains,
         coupling_scores=read_coupling_scores(project),
         calibrated=read_calibrated(manifest, fold_of, oof_rows, test_rows, params),
+        external=read_external_run(project, params, manifest, fold_of),
     )
     refuse_other_metrics(run)
     return run
