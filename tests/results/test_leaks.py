@@ -9,10 +9,10 @@ import pytest
 
 from couplet.evaluation.estimate import Estimate
 from couplet.project.files import write_csv
-from couplet.project.project import HERE
+from couplet.project.project import HERE, Project
 from couplet.results.leaks import Leaks, read_leaks
 from couplet.results.model_record import trained_on, write_model_record
-from couplet.results.scores import SplitMetrics, write_split_metrics
+from couplet.results.scores import SplitMetrics, read_split_metrics, write_split_metrics
 from couplet.results.shard_list import StoredFile, write_shard_list
 from couplet.settings.params import parse_params
 from tests.support.errors import refused
@@ -230,3 +230,29 @@ def test_counts_of_an_earlier_version_are_refused(project: Path, key: str) -> No
     assert (
         said.startswith(f"metrics/split.json: {key!r} is missing or of another kind") and "dvc repro" in said
     )
+
+
+def test_pairs_of_combined_sets_are_told_apart(tmp_path: Path) -> None:
+    between = {
+        "a and b": {"pictures": 1, "patients": 2},
+        "a and c": {"pictures": 0, "patients": 0},
+        "b and c": {"pictures": 3, "patients": 5},
+    }
+    found = replace(CLEAN, split=replace(SPLIT, shared_between=between))
+    assert found.clean  # who shares a picture is dealt together; what is torn apart has its own counts
+    said = [line for line in texts(found, attention=False) if "in both" in line]
+    assert said == [
+        "1 picture of 2 patients is in both a and b.",
+        "3 pictures of 5 patients are in both b and c.",
+    ]
+    nothing = replace(CLEAN, split=replace(SPLIT, shared_between={"a and b": {"pictures": 0, "patients": 0}}))
+    assert "No two of the combined data sets share a picture." in texts(nothing, attention=False)
+    project = Project(tmp_path)
+    for split in (SPLIT, found.split):
+        write_split_metrics(project, split)
+        assert read_split_metrics(project) == split
+    write_split_metrics(project, SPLIT)
+    assert "shared_between" not in project.split_metrics.read_text()  # a single set's file keeps its bytes
+    text = project.split_metrics.read_text().replace("{", '{"shared_between": {"a and b": 1},', 1)
+    project.split_metrics.write_text(text)
+    assert "shared_between is not ours" in refused(read_split_metrics, project)

@@ -10,6 +10,7 @@ from couplet.splits.sharing import (
     linked_patients,
     pictures_in_two_parts,
     refuse_too_many_linked,
+    shared_between,
     shared_pictures,
 )
 
@@ -96,3 +97,24 @@ def test_a_single_patient_may_have_more_images_than_a_part_but_linked_ones_may_n
     with pytest.raises(UserError, match=r"^2 patients .* 4 of 6 images, .* in 2 images \(first: i0 and i2\)"):
         refuse_too_many_linked(ids, patients, pictures, linked, 0.5)
     refuse_too_many_linked(ids[:0], patients[:0], pictures[:0], linked[:0], 0.5)
+
+
+def test_every_pair_of_sets_against_loops() -> None:
+    random = np.random.default_rng(5)
+    patients, pictures, _ = drawn(3, 90)
+    sets = random.choice(["nih", "own", "chexpert"], 90).astype(str)
+    patients = np.array([f"{name}/{one}" for name, one in zip(sets, patients, strict=True)], dtype=object)
+    found = shared_between(sets, patients, pictures)
+    assert list(found) == ["chexpert and nih", "chexpert and own", "nih and own"]
+    for pair, counts in found.items():
+        one, other = pair.split(" and ")
+        both = {p for p, a in zip(pictures, sets, strict=True) if a == one and p} & {
+            p for p, a in zip(pictures, sets, strict=True) if a == other
+        }
+        who = {w for w, p, a in zip(patients, pictures, sets, strict=True) if p in both and a in (one, other)}
+        assert counts == {"pictures": len(both), "patients": len(who)}
+    assert any(counts["pictures"] for counts in found.values())
+    assert shared_between(sets, patients, np.full(90, "", dtype=object))["nih and own"] == {
+        "pictures": 0,
+        "patients": 0,
+    }

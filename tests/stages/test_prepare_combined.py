@@ -112,6 +112,7 @@ def test_from_the_raw_folders_to_the_folds(sets: Path, capsys: pytest.CaptureFix
     assert (
         metrics["n_patients"] == N and metrics["patients_sharing_a_picture"] == 0
     )  # patient 1 is not patient 1
+    assert metrics["shared_between"] == {"nih and slam": {"pictures": 0, "patients": 0}}
 
 
 def test_a_picture_in_both_sets_links_its_patients(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +132,7 @@ def test_a_picture_in_both_sets_links_its_patients(sets: Path, capsys: pytest.Ca
         assert len({fold[name] for name in images}) == 1
         metrics = json.loads(HERE.split_metrics.read_text())
         assert metrics["patients_sharing_a_picture"] == 2 and metrics["pictures_in_two_folds"] == 0
+        assert metrics["shared_between"] == {"nih and slam": {"pictures": 1, "patients": 2}}
 
 
 def test_a_picture_in_a_set_that_is_the_test_part_is_counted(sets: Path) -> None:

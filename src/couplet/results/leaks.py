@@ -138,12 +138,28 @@ class Leaks:
             together = " and are dealt together" if self.by_patient and not torn else ""
             what = f"{_count(split.patients_sharing_a_picture, 'patient')} share a picture with another"
             lines.append(Line(f"{what}{together}."))
+        lines += self._pair_lines()
         lines.append(
             Line(
                 "Only pictures that are stored as the same bytes count as one: near-duplicates are not searched."
             )
         )
         return lines
+
+    def _pair_lines(self) -> list[Line]:
+        """Of a combined set, which two members share pictures."""
+        pairs = self.split.shared_between
+        if pairs is None:
+            return []
+        found = [
+            Line(
+                f"{_count(counts['pictures'], 'picture')} of {_count(counts['patients'], 'patient')} "
+                f"{'is' if counts['pictures'] == 1 else 'are'} in both {pair}."
+            )
+            for pair, counts in pairs.items()
+            if counts["pictures"]
+        ]
+        return found or [Line("No two of the combined data sets share a picture.")]
 
     def _model_lines(self) -> list[Line]:
         if not self.other_data:

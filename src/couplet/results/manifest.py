@@ -32,6 +32,7 @@ class Manifest:
         positions: (N,) where each image stands in the store.
         notes: counts of the data set's own rules.
         group_columns: names of the data set's further columns, for `report.groups`; text.
+        members: names of the data sets that it is combined of, each image's in the column `source`; () of a single one.
         project: where it was read.
     """
 
@@ -42,6 +43,7 @@ class Manifest:
     notes: dict[str, int] = field(default_factory=dict)
     project: Project = HERE
     group_columns: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
     @property
     def ids(self) -> np.ndarray:
@@ -133,7 +135,8 @@ def read_manifest(project: Project = HERE) -> Manifest:
         row = int(np.argmax(wrong.any(axis=1)))
         raise UserError(f"{project.manifest}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
     positions = store_positions(table, project.manifest)
-    return Manifest(table, labels, truth, positions, dict(about.get("notes") or {}), project, groups)
+    members = tuple(str(name) for name in about.get("members") or ())
+    return Manifest(table, labels, truth, positions, dict(about.get("notes") or {}), project, groups, members)
 
 
 def store_positions(table: pd.DataFrame, path: Path) -> np.ndarray:

@@ -37,7 +37,8 @@ _SETS = ("coverage_present", "coverage_absent", "singletons")
 class SplitMetrics:
     """How even the folds are, and what is in two parts; None where patients or labels are too few to say.
 
-    Pictures are those of different patients that are stored as the same bytes.
+    Pictures are those of different patients that are stored as the same bytes. `shared_between` is of a combined set:
+    of each pair of its members the pictures in both and the patients who have one of them; None of a single set.
     """
 
     n_images: int
@@ -51,11 +52,15 @@ class SplitMetrics:
     label_distribution_deviation: float | None
     label_pair_distribution_deviation: float | None
     splitter: str
+    shared_between: dict[str, dict[str, int]] | None = None
 
 
 def write_split_metrics(project: Project, metrics: SplitMetrics) -> None:
     """Write metrics/split.json."""
-    write_json(project.split_metrics, asdict(metrics))
+    content = asdict(metrics)
+    if metrics.shared_between is None:
+        del content["shared_between"]
+    write_json(project.split_metrics, content)
 
 
 def read_split_metrics(project: Project) -> SplitMetrics:
@@ -65,10 +70,21 @@ def read_split_metrics(project: Project) -> SplitMetrics:
         UserError: it is missing, damaged, or lacks a number.
     """
     kinds: dict[str, type] = dict.fromkeys(SplitMetrics.__dataclass_fields__, object)
+    del kinds["shared_between"]
     kinds |= {"n_images": int, "n_test_images": int, "splitter": str}
     kinds |= {"pictures_in_two_folds": int, "pictures_in_train_and_test": int}
     content = read_record(project.split_metrics, **kinds)
-    return SplitMetrics(**{name: content[name] for name in kinds})
+    between = content.get("shared_between")
+    if between is not None and not _counts_of_pairs(between):
+        raise UserError(f"{project.split_metrics}: shared_between is not ours: {RESTORE}")
+    return SplitMetrics(**{name: content[name] for name in kinds}, shared_between=between)
+
+
+def _counts_of_pairs(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        isinstance(pair, dict) and all(type(pair.get(key)) is int for key in ("pictures", "patients"))
+        for pair in content.values()
+    )
 
 
 def write_fold_scores(project: Project, fold: int, scores: Scores) -> None:

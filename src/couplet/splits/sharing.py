@@ -6,6 +6,7 @@ blank picture says nothing about who is shown. Copies that were cropped, scaled 
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import ceil
 
 import numpy as np
@@ -73,6 +74,28 @@ def pictures_in_two_parts(patients: np.ndarray, pictures: np.ndarray, parts: np.
     """
     torn = shared_pictures(patients, pictures) & _has_several(pictures, parts)
     return len(pd.unique(pictures[torn]))
+
+
+def shared_between(sets: np.ndarray, patients: np.ndarray, pictures: np.ndarray) -> dict[str, dict[str, int]]:
+    """Of each pair of data sets the pictures that are in both, and the patients, of either, who have one of them.
+
+    Args:
+        sets: (N,) the data set of each image, text.
+        patients, pictures: (N,) as in `shared_pictures`.
+
+    Returns:
+        "one and other" -> `pictures` and `patients`, the names in alphabetical order.
+
+    >>> shared_between(np.array(["a", "a", "b"]), np.array(["a/1", "a/2", "b/1"]), np.array(["x", "y", "x"]))
+    {'a and b': {'pictures': 1, 'patients': 2}}
+    """
+    of_set = {name: set(pictures[sets == name]) - {""} for name in sorted(set(sets))}
+    found = {}
+    for one, other in combinations(of_set, 2):
+        both = of_set[one] & of_set[other]
+        who = patients[np.isin(sets, (one, other)) & np.isin(pictures, list(both))] if both else patients[:0]
+        found[f"{one} and {other}"] = {"pictures": len(both), "patients": len(pd.unique(who))}
+    return found
 
 
 def refuse_too_many_linked(

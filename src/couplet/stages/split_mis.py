@@ -27,6 +27,7 @@ from couplet.splits.sharing import (
     linked_patients,
     pictures_in_two_parts,
     refuse_too_many_linked,
+    shared_between,
     shared_pictures,
 )
 from couplet.splits.usable import one_valued_line, refuse_untrainable
@@ -222,6 +223,9 @@ def split_metrics(fold: np.ndarray, manifest: Manifest, splitter: str) -> SplitM
             label_pair_distribution_deviation(manifest.truth[rest], fold[rest])
         ),
         splitter=splitter,
+        shared_between=shared_between(manifest.table["source"].to_numpy(dtype=str), patients, pictures)
+        if manifest.members
+        else None,
     )
 
 
