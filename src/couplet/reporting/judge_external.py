@@ -8,6 +8,7 @@ import numpy as np
 
 from couplet.evaluation.estimate import Estimate, source_of
 from couplet.evaluation.hits import share
+from couplet.evaluation.leave_one_out import codes
 from couplet.evaluation.prevalence import moved
 from couplet.reporting.rows_external import (
     Measures,
@@ -15,6 +16,7 @@ from couplet.reporting.rows_external import (
     Side,
     Together,
     after_moving,
+    log_errors,
     measures,
     off_target,
     ranked_otherwise,
@@ -58,7 +60,7 @@ class ExternalTest:
         scored: those that have both classes in both parts: what the means are over.
         lacking: labels of the run that it does not know.
         internal, external, moved: the means.
-        off_before, off_after: labels whose observed / expected there is not 1, before and after moving.
+        off_before, off_after: labels whose observed / expected there is not 1, and those of them after moving.
         ranked_otherwise: labels whose AUC there is another than on the test part.
         unseen_views: views there of which the run has no images out of fold.
     """
@@ -97,6 +99,11 @@ def judge_external(run: Run) -> ExternalTest | None:
     estimated = unlabelled_prevalences(there, prevalence)
     scored = [labels.index(i) for i in scored_labels(external, _test_truth(run))]
 
+    oof = run.truth[run.oof_rows][:, labels].astype(np.float64)
+    fitted = log_errors(oof, run.calibrated.oof_q[:, labels], codes(run.patients[run.oof_rows]))
+    before = off_target(there.truth, there.q, there.patients, fitted)
+    after = [i for i in off_target(there.truth, moved_q, there.patients, fitted) if i in before]
+
     def named(places: list[int]) -> list[str]:
         return [names[i] for i in places]
 
@@ -122,8 +129,8 @@ def judge_external(run: Run) -> ExternalTest | None:
         internal=together(here, scored) if here is not None else None,
         external=together(there, scored),
         moved=together(there, [i for i in scored if not np.isnan(moved_q[:, i]).any()], moved_q),
-        off_before=named(off_target(there.truth, there.q, there.patients)),
-        off_after=named(off_target(there.truth, moved_q, there.patients)),
+        off_before=named(before),
+        off_after=named(after),
         ranked_otherwise=named(ranked_otherwise(aucs_here, aucs_there)) if aucs_here else [],
         unseen_views=_unseen_views(run),
     )

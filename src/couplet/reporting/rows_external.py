@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtrit
 
 from couplet.evaluation.estimate import LEVEL, Estimate, Source
 from couplet.evaluation.jackknife import Estimates, auc_estimates
@@ -170,16 +170,36 @@ def ranked_otherwise(here: Estimates, there: Estimates) -> list[int]:
     return np.flatnonzero(holm(np.array(p_values)) < 1 - LEVEL).tolist()
 
 
-def off_target(truth: np.ndarray, q: np.ndarray, patients: np.ndarray) -> list[int]:
-    """Places of the labels whose observed / expected is not 1: its interval, for all labels together (Bonferroni)."""
-    level, found = 1 - (1 - LEVEL) / max(truth.shape[1], 1), []
+def off_target(truth: np.ndarray, q: np.ndarray, patients: np.ndarray, fitted: np.ndarray) -> list[int]:
+    """Places of the labels whose observed / expected is not 1 (z test of its log for each, Holm, 0.05).
+
+    The probabilities' own level is known no better than the images that they were calibrated on allow: its variance
+    adds to that of these images.
+
+    Args:
+        truth, q: (n, L) of the images in question; a column of q with NaN is not tested.
+        patients: (n,) codes.
+        fitted: (L,) `log_errors` of the images that the calibrators were fitted on.
+    """
+    logs = np.full(truth.shape[1], np.nan)
+    for i, (y, column) in enumerate(zip(truth.T, q.T, strict=True)):
+        value = None if np.isnan(column).any() else observed_over_expected(y, column, patients).value
+        logs[i] = np.log(value) if value else np.nan
+    errors = np.hypot(log_errors(truth, q, patients), fitted)
+    return np.flatnonzero(holm(2 * ndtr(-np.abs(logs) / errors)) < 1 - LEVEL).tolist()
+
+
+def log_errors(truth: np.ndarray, q: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """(L,) standard error, by patient, of the log of each label's observed / expected; NaN where it has no interval."""
+    errors = np.full(truth.shape[1], np.nan)
     for i, (y, column) in enumerate(zip(truth.T, q.T, strict=True)):
         if np.isnan(column).any():
             continue
-        one = observed_over_expected(y, column, patients, level)
-        if one.low is not None and one.high is not None and not one.low <= 1 <= one.high:
-            found.append(i)
-    return found
+        one = observed_over_expected(y, column, patients)
+        if one.low is not None and one.high is not None:
+            reach = stdtrit(one.n_patients - 1, (1 + one.level) / 2)
+            errors[i] = np.log(one.high / one.low) / 2 / reach
+    return errors
 
 
 def _told(estimate: Estimate, side: Side, source: Source) -> Estimate:
