@@ -155,7 +155,6 @@ def test_a_new_calibrator_or_decision_runs_no_network(graph: dict[str, Any]) -> 
         ("calibration", ["ensemble_predict"]),
         ("decision", ["ensemble_predict"]),
         ("refiner.strictness", ["ensemble_predict"]),
-        ("data.external", ["prepare", "evaluate_fold", "ensemble_predict"]),  # and nothing is trained again
         ("report", ["split_mis"]),  # which refuses unknown groups; the folds stay the same bytes
     ):
         tracked = [
@@ -175,6 +174,16 @@ def test_a_new_calibrator_or_decision_runs_no_network(graph: dict[str, Any]) -> 
     }
     for name in STAGES[: STAGES.index("ensemble_predict")]:
         assert not outputs & set(graph[name]["deps"]), name
+
+
+def test_an_external_test_is_not_seen_in_training(graph: dict[str, Any]) -> None:
+    """Neither its images nor a setting of its, nor which data set the run itself is of but by what is stored."""
+    for name in ("split_mis", "train_fold"):
+        assert not any("external" in dependency for dependency in graph[name]["deps"]), name
+        assert not any(key == "data" or key.startswith("data.") for key in graph[name]["params"]), name
+    assert graph["prepare"]["outs"] == ["data/prepared", "data/external"]
+    for name in ("evaluate_fold", "ensemble_predict"):
+        assert "data.external" in graph[name]["params"]
 
 
 def test_training_stages_keep_the_run_cache(graph: dict[str, Any]) -> None:

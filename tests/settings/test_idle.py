@@ -271,3 +271,10 @@ def test_a_presets_own_value_is_not_complained_about() -> None:
 
 def test_no_warm_up_is_how_step_is_and_no_idle_setting() -> None:
     assert idle_lines(params_with({**STEP, "schedule.warmup_epochs": 0}), Params()) == []
+
+
+def test_settings_of_an_external_test_without_a_source_are_not_read() -> None:
+    assert lines(data__external__folder="other") == [
+        "data.external.folder = other is not read: data.external.source is none"
+    ]
+    assert lines(data__external__source="nih", data__external__part="test") == []
