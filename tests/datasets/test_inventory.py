@@ -8,7 +8,8 @@ import types
 import pandas as pd
 import pytest
 
-from couplet.datasets.inventory import Inventory, load_inventory, raw_folder, scan, scan_source
+from couplet.datasets.inventory import Inventory, load_inventory, scan, scan_source
+from couplet.datasets.raw_folder import raw_folder
 from tests.support.errors import refused
 
 

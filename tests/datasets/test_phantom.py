@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from couplet.datasets.inventory import raw_folder
 from couplet.datasets.phantom import DRAWN, Args, draw_missing
+from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.phantom.cohort import draw_cohort
 from couplet.project.project import Project

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from couplet.commands.scan_overview import overview
 from couplet.datasets.external import read_external
-from couplet.datasets.inventory import raw_folder, scan_source
+from couplet.datasets.inventory import scan_source
+from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.project.console import say
 from couplet.project.errors import UserError

@@ -24,7 +24,7 @@ from pandas import DataFrame, Series
 
 from couplet.datasets.folder import IMAGE_ENDINGS, OF_MEMBERS, require_folder, walk, walk_members
 from couplet.datasets.names import check_names, is_formula
-from couplet.datasets.phantom import draw_missing
+from couplet.datasets.raw_folder import raw_folder
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import refuse_conflict, write_csv, write_json
@@ -207,30 +207,6 @@ def load_inventory(source: str, folder: Path, project: Project = HERE, external:
     return found
 
 
-def raw_folder(
-    source: str, project: Project = HERE, source_args: dict[str, Any] | None = None, name: str = ""
-) -> Path:
-    """The raw folder of a data set; the phantom, which the project draws itself, is drawn if it is not there.
-
-    Args:
-        source: its adapter.
-        project: whose raw data it is.
-        source_args: what a phantom is drawn with, or the members of a combined set, among which there may be some.
-        name: of the folder in data/raw; default: as the source.
-
-    Raises:
-        UserError: the folder is not there.
-    """
-    folder = project.raw(name or source)
-    if source == "phantom":
-        draw_missing(folder, source_args or {})
-    require_folder(source, folder)
-    if source in OF_MEMBERS:
-        for member, settings in phantoms_among(source_args or {}):
-            draw_missing(folder / member, settings)
-    return folder
-
-
 def scan_source(
     source: str,
     project: Project = HERE,
@@ -248,16 +224,6 @@ def scan_source(
         summary = found.summary
         say(f"{project.inventory}: {found.name}, {summary['files']} files, {summary['bytes'] / 1e6:.1f} MB")
     return inventory
-
-
-def phantoms_among(source_args: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and settings of the members of a combined set that the project draws itself."""
-    members = source_args.get("members")
-    for name, member in (members if isinstance(members, dict) else {}).items():
-        if isinstance(member, dict) and member.get("source", name) == "phantom":
-            given = member.get("source_args", {})
-            if isinstance(given, dict):  # else the adapter says what is wrong
-                yield name, given
 
 
 def _files(source: str, folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -14,7 +14,8 @@ from pandas import DataFrame
 from couplet.datasets.base import Dataset
 from couplet.datasets.external import no_external, read_external, record
 from couplet.datasets.folder import IMAGE_ENDINGS
-from couplet.datasets.inventory import Inventory, load_inventory, raw_folder
+from couplet.datasets.inventory import Inventory, load_inventory
+from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.datasets.tables import hidden_rows
 from couplet.images.packing import RawImage
