@@ -112,6 +112,7 @@ FILES = {
     "data/predictions/ensemble/suspicious.csv",
     "metrics/calibration.json",
     "metrics/couplings.json",
+    "metrics/external.json",
     "metrics/ensemble.json",
     "plots/reliability.csv",
     "plots/risk_coverage.csv",

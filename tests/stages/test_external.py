@@ -158,3 +158,20 @@ def test_images_of_a_test_part_of_their_own(tested: InProcessProject, tmp_path: 
     assert project.column("data/predictions/external/fold_0.csv", "image_id") == [
         f"{i}.png" for i in range(4, 8)
     ]
+
+
+def test_couplings_fitted_after_training_refine_it_as_they_refine_the_test_part(
+    itself: InProcessProject, tmp_path: Path
+) -> None:
+    shutil.copytree(itself.folder, tmp_path / "project", symlinks=True)
+    project = InProcessProject(tmp_path / "project", "csv")
+    before = table(project, "data/predictions/ensemble/external/external.csv")
+    project.set({"refiner.enabled": True, "refiner.fit": "out_of_fold"})
+    outcome = project.run("ensemble-predict")
+    assert outcome.code == 0, outcome
+    after = table(project, "data/predictions/ensemble/external/external.csv")
+    assert np.abs(after - before).to_numpy().max() > 1e-3  # refined: no longer the networks' own outputs
+    for name, of_run in zip(FILES, ("test.csv", "calibrated.csv", "decisions.csv"), strict=True):
+        ours = table(project, f"data/predictions/ensemble/{of_run}")
+        theirs = table(project, f"data/predictions/ensemble/external/{name}")
+        np.testing.assert_allclose(theirs.loc[ours.index], ours, rtol=0, atol=2e-6, err_msg=name)
