@@ -94,11 +94,11 @@ def test_the_file_holds_the_mean_and_loads_without_any_data(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> FoldData:
-    """Age says the second label, of which the pictures say nothing."""
+    """Age says the second label, of which the pictures say nothing; sex is known of the first image only."""
     fold = made_up_fold(tmp_path_factory.mktemp("prepared"))
     truth = np.concatenate([fold.train_truth, fold.val_truth])
     known = np.stack([np.where(truth[:, 1] == 1, 0.9, 0.1), np.full(len(truth), np.nan)], axis=1)
-    known[1] = np.nan
+    known[1], known[0, 1] = np.nan, 1.0
     return replace(fold, metadata=known.astype(np.float32))
 
 
