@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from couplet.images.store import ImageStore
-from couplet.images.views import evaluation_view
+from couplet.images.views import evaluation_crops, evaluation_view
 from couplet.inference.fold import load_fold
 from couplet.models.predictor import normalisation
 from couplet.project.project import Project as Paths
@@ -125,6 +125,31 @@ def test_a_gate_says_how_loudly_each_label_speaks(project: InProcessProject) -> 
             expected = [2 / (1 + math.exp(-float(V[label] @ h + c[label]))) for label in range(len(c))]
             assert gate[i].tolist() == pytest.approx(expected, abs=1e-5)
     assert gate.shape == (len(rows), len(here.labels)) and gate.std() > 0 and not (gate == 1).any()
+
+
+def test_the_gate_of_a_chain_sees_the_features_of_its_last_level_in_each_crop(
+    project: InProcessProject,
+) -> None:
+    project.set({"refiner.conditional": "gate", "optimizer.lr": 0.05, "refiner.lr_factor": 10.0})
+    project.set({"model.levels": {"kind": "cascade", "count": 2}, "inference.view": "five"})
+    assert project.run("train-fold", "0").code == 0
+    assert project.run("evaluate-fold", "0").code == 0
+    with np.load(project.folder / "data/predictions/explanations/fold_0.npz") as file:
+        gate = file["gate"]
+    with contextlib.chdir(project.folder):
+        params, here = load_params(Paths().params), read_manifest(Paths())
+        fold = load_fold(0, params, here)
+    folds = pd.read_csv(project.folder / FOLDS, dtype=str)
+    row = np.flatnonzero(folds["fold"] == "0")[:1]
+    refiner, size = fold.predictor.refiner, params.image.size
+    assert refiner is not None and refiner.gate is not None
+    stored = torch.from_numpy(ImageStore(project.folder / "data/prepared").read(here.positions[row]))
+    crops = evaluation_crops(stored, size, "five")
+    with torch.no_grad():
+        views = [evaluation_view(crop, size, *normalisation(fold.predictor.backbone)) for crop in crops]
+        features = [fold.predictor.levels[-1].backbone(view) for view in views]
+        expected = torch.stack([refiner.gate(of_one) for of_one in features]).mean(dim=0)
+    assert len(crops) == 5 and gate[0].tolist() == pytest.approx(expected[0].tolist(), abs=1e-5)
 
 
 def test_another_batch_size_changes_no_more_than_the_last_digits(project: InProcessProject) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from couplet.images.feed import image_batches
-from couplet.images.views import evaluation_view
+from couplet.images.views import evaluation_crops, evaluation_view
 from couplet.inference.fold import FoldModel
 from couplet.models.device import autocast
 from couplet.models.predictor import normalisation
@@ -18,6 +18,8 @@ from couplet.settings.params import Params
 def gates(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray) -> dict[str, np.ndarray]:
     """g of the manifest's `rows`, without flip augmentation; no array where the refiner has no gate.
 
+    Of several crops (`inference.view`) the mean, as of their probabilities.
+
     Returns:
         gate (n, L) float32, each in (0, 2): what an image's messages are multiplied by.
     """
@@ -25,11 +27,17 @@ def gates(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray
     if predictor.refiner is None or predictor.refiner.gate is None or not len(rows):
         return {}
     device = next(predictor.parameters()).device
+    mean, std = normalisation(predictor.backbone)
     chunks = []
     for stored in image_batches(model.store, manifest.positions[rows], params.inference.batch_size, device):
-        view = evaluation_view(stored, params.image.size, *normalisation(predictor.backbone))
-        with autocast(device, model.precision):
-            features = predictor.backbone(view.contiguous(memory_format=torch.channels_last))
-        with torch.autocast(device.type, enabled=False):
-            chunks.append(predictor.refiner.gate(features))
+        of_crops = []
+        for crop in evaluation_crops(stored, params.image.size, params.inference.view):
+            images = evaluation_view(crop, params.image.size, mean, std)
+            with autocast(device, model.precision):
+                images = images.contiguous(memory_format=torch.channels_last)
+                # Metadata stands beside the features; the gate reads these alone.
+                features = predictor.see(images, predictor.told(len(stored))).features
+            with torch.autocast(device.type, enabled=False):
+                of_crops.append(predictor.refiner.gate(features))
+        chunks.append(torch.stack(of_crops).mean(dim=0))
     return {"gate": torch.cat(chunks).float().cpu().numpy()}
