@@ -14,7 +14,7 @@ from couplet.results.run import Run
 
 
 def checks(run: Run, trust: Trust, scores: RunScores) -> list[Fact]:
-    """Leaks, chance, calibration, shortcuts and external test (where there is one), settings, repeats of the training."""
+    """Leaks, chance, calibration, shortcuts and external test (where there is one), settings, repeats of training."""
     return [
         leaks(run),
         chance(against_chance(scores, run.labels)),
