@@ -59,7 +59,9 @@ class Manifest:
     def patients(self) -> np.ndarray:
         """(N,) patient of each image; an image without one stands for itself."""
         named = self.table["patient_id"].to_numpy(dtype=str)
-        return np.where(named == "", self.ids.astype(str), named)
+        blank = named == ""
+        # Text of fixed width is as wide as its longest, and image ids are longer than patients' names.
+        return np.where(blank, self.ids.astype(str), named) if blank.any() else named
 
     def scored(self, unscored: Sequence[str]) -> np.ndarray:
         """(L,) whether a label is in the means over labels: all are but those that inference.unscored names.
