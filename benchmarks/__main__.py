@@ -37,10 +37,12 @@ NAMES = (
     "engines",
     "pipeline",
     "growth",
+    "growth_1m",
+    "scale_out",
     "gpu",
 )
 # They have answered their question: their results stay on the page, and they run when they are named.
-STUDIES = ("training_epoch", "codec_auc", "splitting_1m", "fresh_patients")
+STUDIES = ("training_epoch", "codec_auc", "splitting_1m", "fresh_patients", "growth_1m", "scale_out")
 DEFAULT = tuple(name for name in NAMES if name not in STUDIES)
 NAMES_HELP = (
     f"Which of {', '.join(DEFAULT)} (without a name: all of these), "

@@ -72,7 +72,7 @@ def test_studies_run_when_they_are_named_and_keep_their_place_on_the_page(monkey
     monkeypatch.setattr("benchmarks.__main__.FOLDER", tmp_path)
     (tmp_path / "results").mkdir()
     main()
-    assert ran == list(DEFAULT) and set(DEFAULT) | set(STUDIES) == set(NAMES) and len(STUDIES) == 4
+    assert ran == list(DEFAULT) and set(DEFAULT) | set(STUDIES) == set(NAMES) and len(STUDIES) == 6
     main([STUDIES[0]])
     assert ran[-1] == STUDIES[0]
     for study in STUDIES:
