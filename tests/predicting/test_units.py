@@ -13,7 +13,7 @@ from couplet.images.sniff import is_picture
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_view
 from couplet.inference.engine import TorchEngine, class_maps
-from couplet.inference.load import ImageWay
+from couplet.inference.trained import ImageWay
 from couplet.models.predictor import Predictor, build_predictor, normalisation
 from couplet.predicting.inputs import find_inputs, refuse_overwriting
 from couplet.predicting.rows import Row, stored_pixels

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from couplet.inference.load import Ensemble, head_of
 from couplet.inference.load_bundle import load_ensemble
+from couplet.inference.trained import Ensemble, head_of
 from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.predicting.inputs import Ids, Input, Inputs, find_inputs, refuse_overwriting
 from couplet.predicting.known import told

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from couplet.inference.exported import fitted_couplings, load_engine
-from couplet.inference.load import Ensemble, ImageWay, lateral_seen, load_models
+from couplet.inference.load import load_models
+from couplet.inference.trained import Ensemble, ImageWay, lateral_seen
 from couplet.project.errors import UserError
 from couplet.project.files import sha256_of
 from couplet.results.bundle import CONFIG, CONFORMAL, Bundle, is_bundle, read_bundle
-from couplet.results.calibrated import parsed_calibration
+from couplet.results.calibration_record import parsed_calibration
 from couplet.results.sets import read_conformal_file
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from couplet.inference.load import Ensemble
+from couplet.inference.trained import Ensemble
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
 

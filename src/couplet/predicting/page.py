@@ -20,7 +20,7 @@ import matplotlib
 import numpy as np
 
 from couplet.inference.calibrate import of_model
-from couplet.inference.load import Ensemble
+from couplet.inference.trained import Ensemble
 from couplet.predicting.rows import Row
 from couplet.project.files import replacing
 from couplet.reporting.page import data_uri, number, percent

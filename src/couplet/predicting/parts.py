@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from couplet.inference.load import Ensemble
+from couplet.inference.trained import Ensemble
 from couplet.predicting.inputs import Input
 from couplet.predicting.rows import Options, Row
 from couplet.predicting.writers import CsvWriter, decisions_path

@@ -14,7 +14,7 @@ import numpy as np
 from couplet.images.codec import decode_jpeg, encode, workers_wanted
 from couplet.images.decode import MAX_BYTES, Picture, UnreadableImage, UnsuitableImage, decode_picture
 from couplet.images.pool import ordered_map
-from couplet.inference.load import Ensemble, ImageWay
+from couplet.inference.trained import Ensemble, ImageWay
 from couplet.predicting.inputs import Ids, Input, digest_of, id_of
 from couplet.project.files import sha256_of
 from couplet.results.predictions import refuse_not_finite

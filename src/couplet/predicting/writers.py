@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from couplet.inference.load import Ensemble
+from couplet.inference.trained import Ensemble
 from couplet.predicting.rows import Row
 from couplet.project.errors import UserError
 from couplet.project.files import replacing, write_json

@@ -5,24 +5,22 @@ n images out of fold, m test images, L labels, P parts that the calibrators were
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from couplet.evaluation.calibration.fitting import cross_fitting_parts
-from couplet.evaluation.calibration.inverse import LossPosterior, posterior_of, proper
+from couplet.evaluation.calibration.inverse import LossPosterior
 from couplet.evaluation.calibration.record import LabelCalibrator
 from couplet.evaluation.decisions import RULES, Point, values
 from couplet.evaluation.sets import ConformalRecord
 from couplet.project.errors import UserError
-from couplet.project.files import RESTORE, read_record, write_csv, write_json
-from couplet.project.project import HERE, Project
+from couplet.project.files import read_record, write_csv, write_json
+from couplet.project.project import Project
+from couplet.results.calibration_record import parsed_calibration, posterior_behind
 from couplet.results.manifest import Manifest
 from couplet.results.predictions import PROBABILITY, read_predictions, write_predictions
 from couplet.results.sets import read_conformal, read_decisions, write_conformal, write_decisions
@@ -37,33 +35,6 @@ ALL_IMAGES = "all images"  # the one category where sets are not made within vie
 UNKNOWN = "unknown"  # the category of images whose view is not known, where others' is
 KAPPA_IS_OF = "the folds' predictions of the test images, not their labels; a later image gets the same kappa"
 SUSPICIOUS = ("label", "rank", "image_id", "given", "q", "evidence", "other_in_study")
-
-
-@dataclass(frozen=True)
-class CalibrationRecord:
-    """What calibration.json holds: how outputs become probabilities, and thresholds on them.
-
-    Attributes:
-        loss, calibration, decision: the settings that it was made with.
-        calibrators: of L labels, fitted on all rows out of fold.
-        points: of each rule in `decisions.RULES` L thresholds on q, for the ensemble.
-        part_thresholds: of each rule (P, L) thresholds on q from the other parts' rows; NaN where there is none.
-        refiner: of couplings that were fitted after training, as of `Calibrated`; what it calibrates is then refined
-            probabilities and no outputs of networks. None without them.
-    """
-
-    loss: LossParams
-    calibration: CalibrationParams
-    decision: DecisionParams
-    calibrators: list[LabelCalibrator]
-    points: dict[str, list[Point]]
-    part_thresholds: dict[str, np.ndarray]
-    refiner: RefinerParams | None = None
-
-    @cached_property
-    def posterior(self) -> LossPosterior:
-        """The inverse of the loss, which the calibrators of the method `inverse` need."""
-        return _posterior(self.loss, self.refiner)
 
 
 @dataclass(frozen=True)
@@ -105,7 +76,7 @@ class Calibrated:
     @cached_property
     def posterior(self) -> LossPosterior:
         """The inverse of the loss, which the calibrators of the method `inverse` need."""
-        return _posterior(self.loss, self.refiner)
+        return posterior_behind(self.loss, self.refiner)
 
     @property
     def categories(self) -> list[str]:
@@ -134,10 +105,6 @@ class Calibrated:
 def oof_parts(manifest: Manifest, fold_of: np.ndarray, oof_rows: np.ndarray) -> np.ndarray:
     """(n,) codes of the parts over which the images out of fold are cross-fitted, in the order of `oof_rows`."""
     return cross_fitting_parts(fold_of[oof_rows].astype(np.int64), manifest.patients[oof_rows])
-
-
-def _posterior(loss: LossParams, refiner: RefinerParams | None) -> LossPosterior:
-    return posterior_of(loss) if refiner is None else proper
 
 
 def set_categories(manifest: Manifest, within: str) -> np.ndarray:
@@ -260,43 +227,6 @@ def read_calibrated(
     )
 
 
-def read_calibration(path: Path, labels: list[str]) -> CalibrationRecord:
-    """Read calibration.json for images that are not of the run, with whatever settings it was made.
-
-    Raises:
-        UserError: the file is missing, damaged or of other labels.
-    """
-    content = read_record(path, loss=dict, calibration=dict, decision=dict, labels=list)
-    return parsed_calibration(content, path, labels)
-
-
-def parsed_calibration(content: dict[str, Any], path: Path, labels: list[str]) -> CalibrationRecord:
-    """What calibration.json holds, wherever its content stands.
-
-    Raises:
-        UserError: it is not ours, or of other labels; `path` is named.
-    """
-    try:
-        calibrators = [LabelCalibrator.from_dict(entry, str(path)) for entry in content["labels"]]
-        points, part_thresholds = _thresholds(content["labels"])
-        refiner = content.get("refiner")
-        record = CalibrationRecord(
-            loss=LossParams.model_validate(content["loss"]),
-            calibration=CalibrationParams.model_validate(content["calibration"]),
-            decision=DecisionParams.model_validate(content["decision"]),
-            calibrators=calibrators,
-            points=points,
-            part_thresholds=part_thresholds,
-            refiner=None if refiner is None else RefinerParams.model_validate(refiner),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError) as error:
-        wrong = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{path} is not ours ({wrong}): {RESTORE}") from None
-    if [calibrator.label for calibrator in calibrators] != labels:
-        raise UserError(f"{path} has other labels than {HERE.labels}: run `dvc repro`")
-    return record
-
-
 def _refuse_other_settings(content: dict[str, Any], params: Params, project: Project) -> None:
     now = params.as_dict()
     for section in ("loss", "calibration", "decision"):
@@ -306,24 +236,3 @@ def _refuse_other_settings(content: dict[str, Any], params: Params, project: Pro
                     f"{project.params}: {section}.{key} is {now[section][key]!r}, but {project.ensemble} was made with "
                     f"{value!r}: run `dvc repro`, or restore params.yaml"
                 )
-
-
-def _thresholds(
-    entries: list[Mapping[str, Any]],
-) -> tuple[dict[str, list[Point]], dict[str, np.ndarray]]:
-    """Of each rule the points of the labels, and (P, L) those of the other parts."""
-    points = {
-        rule: [
-            Point(_number(entry["thresholds"][rule]), entry["no_threshold"].get(rule)) for entry in entries
-        ]
-        for rule in RULES
-    }
-    tables = {
-        rule: np.array([entry["thresholds_of_other_parts"][rule] for entry in entries], dtype=np.float64).T
-        for rule in RULES
-    }
-    return points, tables
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
