@@ -12,6 +12,7 @@ from PIL import Image
 from couplet.datasets.phantom import DRAWN, Args, draw_missing
 from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
+from couplet.phantom import drawing
 from couplet.phantom.cohort import draw_cohort
 from couplet.project.project import Project
 from tests.support.errors import refused
@@ -77,6 +78,43 @@ def test_a_folder_that_was_drawn_otherwise_is_refused(tmp_path: Path) -> None:
         read_dataset, "phantom", folder, SMALL
     )
     assert len(read_dataset("phantom", folder, {}).table) > 30
+
+
+def test_of_two_that_draw_at_once_with_other_settings_the_first_stays_and_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a folder was drawn with is in it from the moment that it is there, and never of another drawing."""
+    folder, write_tables = tmp_path / "phantom", drawing._write_tables
+
+    def meanwhile(unfinished: Path, *arguments: object) -> None:
+        write_tables(unfinished, *arguments)  # type: ignore[arg-type]
+        monkeypatch.setattr(drawing, "_write_tables", write_tables)
+        drawn(folder, seed=7)
+
+    monkeypatch.setattr(drawing, "_write_tables", meanwhile)
+    drawn(folder, seed=8)
+    assert (folder / "train2.csv").read_bytes() == (
+        drawn(tmp_path / "alone", seed=7) / "train2.csv"
+    ).read_bytes()
+    assert len(read_dataset("phantom", folder, SMALL | {"seed": 7}).table) > 30
+    assert "was not drawn with data.source_args.seed = 8" in refused(
+        read_dataset, "phantom", folder, SMALL | {"seed": 8}
+    )
+
+
+def test_what_another_has_drawn_just_now_is_no_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, draw_phantom = tmp_path / "phantom", drawing.draw_phantom
+
+    def late(*arguments: object, **settings: object) -> None:
+        monkeypatch.setattr(drawing, "draw_phantom", draw_phantom)
+        drawn(folder)
+        draw_phantom(*arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(drawing, "draw_phantom", late)
+    drawn(folder)
+    assert len(read_dataset("phantom", folder, SMALL).table) > 30
 
 
 def test_what_is_there_is_not_drawn_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -244,10 +245,18 @@ def test_mistakes_of_the_caller_are_named() -> None:
 def test_what_a_killed_process_left_is_removed_and_a_folder_that_another_drew_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = tmp_path / f".phantom.{2**22 + 1}.drawing"  # no process has this number
-    left.mkdir()
+    no_process = 2**22 + 1
+    left = tmp_path / f".phantom.{platform.node()}.{no_process}.drawing"
+    elsewhere, old = (
+        tmp_path / f".phantom.{host}.{no_process}.drawing" for host in ("b.example", "c.example")
+    )
+    for unfinished in (left, elsewhere, old):
+        unfinished.mkdir()
+    os.utime(old, (0, 0))
     draw_phantom(tmp_path / "phantom", n_patients=5, size=32)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["phantom"]
+    # A process of another host cannot be asked whether it lives.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [elsewhere.name, "phantom"]
+    elsewhere.rmdir()
 
     # Two processes draw at once: the second finds the first one's folder at its end.
     write_tables = phantom._write_tables

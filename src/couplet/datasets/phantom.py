@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from couplet.datasets import grand_xray_slam
 from couplet.datasets.base import Dataset, parse_settings
 from couplet.project.errors import UserError
-from couplet.project.files import read_json, write_json
+from couplet.project.files import read_json
 from couplet.settings.schema.messages import suggest
 
 DRAWN = ".drawn.json"  # in the folder: what it was drawn with; hidden, so that no inventory has it
@@ -86,9 +86,15 @@ def draw_missing(folder: Path, source_args: dict[str, object]) -> None:
     changed = {name: value for name, value in wanted.items() if value != Args.model_fields[name].default}
     if "patients" in changed:
         changed["n_patients"] = changed.pop("patients")
-    draw_phantom(folder, **changed)  # type: ignore[arg-type]
     if changed:
-        write_json(folder / DRAWN, wanted)
+        changed["notes"] = {DRAWN: wanted}
+    try:
+        draw_phantom(folder, **changed)  # type: ignore[arg-type]
+    except UserError:
+        if (
+            not folder.exists()
+        ):  # else another process has just drawn it: `read` says whether with these settings
+            raise
 
 
 def _settings(args: Args) -> dict[str, object]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -28,12 +30,15 @@ from couplet.phantom.picture import VIEWS, draw_picture, draw_signs
 from couplet.phantom.streams import Stream
 from couplet.project.console import MACHINE_FAULTS, progress
 from couplet.project.errors import UserError
-from couplet.project.files import is_running, naming, write_csv
+from couplet.project.files import is_running, naming, write_csv, write_json
 
 JPEG_QUALITY = 90
 Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
 WORTH_HELPERS = 200  # patients: fewer are drawn in the time that a helper needs to start
 MOST_HELPERS = 7
+LONGEST_DRAWING = (
+    24 * 3600
+)  # seconds: on a file system that hosts share, an older unfinished folder is nobody's
 FAULT = 64  # a helper that met a fault of the machine ends with this and the errno as its exit code
 # What a stream is for: the first number after the seed. (0 is the cohort's.)
 _BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5
@@ -47,8 +52,11 @@ def draw_phantom(
     film: float = 1.0,
     prevalence: Mapping[str, float] | None = None,
     first_patient: int = 0,
+    notes: Mapping[str, object] | None = None,
 ) -> None:
     """Draw the data set into `folder`, which appears complete or not at all.
+
+    Where another process draws into the same folder at once, the first one's appears and stays as it is.
 
     Args:
         folder: must not exist yet, or be empty.
@@ -57,15 +65,17 @@ def draw_phantom(
         seed: the same seed gives the same bytes.
         film: as `couplet.phantom.film.expose` takes it: 1 is the usual film, above it pictures are darker.
         prevalence, first_patient: as `draw_cohort` takes them.
+        notes: what to write as JSON, by the name of its file in the folder.
 
     Raises:
         UserError: the folder holds something already.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: remove it to have the phantom drawn again")
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.drawing")
-    for left in folder.parent.glob(f".{folder.name}.*.drawing"):  # of a process that was killed
-        if left == unfinished or not is_running(left.name.split(".")[-2]):
+    own = f".{folder.name}.{platform.node()}"
+    unfinished = folder.with_name(f"{own}.{os.getpid()}.drawing")
+    for left in folder.parent.glob(f".{folder.name}.*.drawing"):
+        if left == unfinished or _is_abandoned(left, own):
             shutil.rmtree(left, ignore_errors=True)
     try:
         for part in ("train2", "test2"):
@@ -81,14 +91,24 @@ def draw_phantom(
             draw(0)
         rows = [(_part(patient), *row) for patient in cohort for row, *_ in _exposures(patient)]
         _write_tables(unfinished, DataFrame(rows, columns=["part", *PEOPLE, *LABELS]), seed)
+        for name, content in (notes or {}).items():
+            write_json(unfinished / name, content)
         try:
             unfinished.replace(folder)
         except OSError as error:
-            # Another process has drawn it meanwhile: the same bytes.
+            # Another process has drawn meanwhile. Whether with the same settings is said by what stands in the folder.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _is_abandoned(unfinished: Path, own: str) -> bool:
+    """Whether nobody draws into this folder any more; a process of another host cannot be asked, so its age decides."""
+    host, _, process = unfinished.name.removesuffix(".drawing").rpartition(".")
+    if host == own:
+        return not is_running(process)
+    return time.time() - unfinished.stat().st_mtime > LONGEST_DRAWING
 
 
 def draw_image(findings: frozenset[str], view: str, seed: int, size: int = 112) -> NDArray[np.uint8]:
