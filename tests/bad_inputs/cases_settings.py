@@ -215,12 +215,10 @@ CASES = [
         setting("loss.smoothing", 0.1, **{"loss.name": "pairwise", "loss.args": {}}),
         "params.yaml: loss.smoothing = 0.1 has no meaning for loss.name = pairwise: set it to 0",
     ),
-    Case(
+    check(
         "the inverse of a loss that has none",
         setting("calibration.method", "inverse", **{"loss.name": "pairwise", "loss.args": {}}),
-        run="ensemble-predict",
-        base="trained",
-        refused="params.yaml: calibration.method = inverse has no meaning for loss.name = pairwise, whose outputs are ranks "
+        "params.yaml: calibration.method = inverse has no meaning for loss.name = pairwise, whose outputs are ranks "
         "and no probabilities: set it to beta or none",
     ),
     check(

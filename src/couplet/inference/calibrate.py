@@ -37,7 +37,6 @@ from couplet.evaluation.refits import one_step_refit
 from couplet.evaluation.sets import conformal_record, prediction_sets
 from couplet.evaluation.suspicious import suspicious
 from couplet.evaluation.threshold_range import Refit, ThresholdRange, threshold_range
-from couplet.project.errors import UserError
 from couplet.results.calibrated import SUSPICIOUS, Calibrated, oof_parts, set_categories
 from couplet.results.predicted import Predicted
 from couplet.results.predictions import as_read_back
@@ -55,17 +54,9 @@ def calibrate(
         without: of refined probabilities (`couplet.inference.couple`): of each part (n, L) in which no number depends
             on that part's labels, for its calibrators and thresholds. None: outputs of the networks, of which the
             rows of other parts know nothing of a part's labels.
-
-    Raises:
-        UserError: the inverse alone is asked for of a loss that has none.
     """
     labels, method = predicted.labels, params.calibration.method
     posterior = posterior_of(params.loss) if without is None else proper
-    if method == "inverse" and without is None and not getattr(params.loss.settings, "PER_CELL", True):
-        raise UserError(
-            f"params.yaml: calibration.method = inverse has no meaning for loss.name = {params.loss.name}, whose "
-            "outputs are ranks and no probabilities: set it to beta or none"
-        )
     truth, folds, patients = predicted.oof_truth, predicted.oof_folds, predicted.oof_patients
     oof = OutOfFold(truth, predicted.oof, patients)
 

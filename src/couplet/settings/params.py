@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
@@ -77,6 +77,17 @@ class Params(Section):
     calibration: CalibrationParams = Field(CalibrationParams(), description="")
     decision: DecisionParams = Field(DecisionParams(), description="")
     report: ReportParams = Field(ReportParams(), description="")
+
+    @model_validator(mode="after")
+    def _inverse_of_a_loss(self) -> Params:
+        # Couplings that are fitted after training make probabilities of any outputs, and these are calibrated.
+        ranks = not getattr(self.loss.settings, "PER_CELL", True) and not self.refiner.fitted_afterwards
+        if self.calibration.method == "inverse" and ranks:
+            raise ValueError(
+                f"calibration.method = inverse has no meaning for loss.name = {self.loss.name}, whose outputs are "
+                "ranks and no probabilities: set it to beta or none"
+            )
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dict with params.yaml's own keys (`lambda`, not `lambda_`), in the schema's order."""

@@ -40,7 +40,7 @@ def location(problem: dict[str, Any]) -> list[str]:
 
 def _other_branch(problem: dict[str, Any]) -> bool:
     # A union of one word and a mapping reports why the value is neither; one of the two was meant.
-    branch = str(problem["loc"][-1])
+    branch = str(problem["loc"][-1]) if problem["loc"] else ""  # of settings of several sections: no place
     given_mapping = isinstance(problem["input"], dict)
     return branch.startswith("literal[" if given_mapping else "dict[")
 
