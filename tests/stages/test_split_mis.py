@@ -401,3 +401,18 @@ def test_subgroups_of_no_column_are_refused_before_anything_is_trained() -> None
     HERE.params.write_text(yaml.safe_dump(settings | {"report": {"groups": ["height"]}}))
     split_mis()
     assert HERE.folds.exists()
+
+
+def test_labels_that_are_not_scored_choose_no_epoch_and_a_fold_needs_another() -> None:
+    """Else training would only find out after its first epoch that the validation macro-AUC is of no label."""
+    table = example()
+    table[["Fracture", "Nodule"]] = 0.0
+    write_prepared(table, LABELS)
+    split_mis()
+    assert HERE.folds.exists()
+    HERE.folds.unlink()
+    settings = yaml.safe_load(HERE.params.read_text())
+    HERE.params.write_text(yaml.safe_dump(settings | {"inference": {"unscored": ["Edema"]}}))
+    with pytest.raises(UserError, match="^fold 0: no label has both positives and negatives among its"):
+        split_mis()
+    assert not HERE.folds.exists()

@@ -15,7 +15,7 @@ def refuse_untrainable(truth: np.ndarray, fold: np.ndarray, folds: Sequence[int]
     """Raise a UserError if one of the folds could not be trained, whatever the others give.
 
     Args:
-        truth: (N, L) of 1, 0 or NaN.
+        truth: (N, L) of 1, 0 or NaN; of labels that are in no mean (inference.unscored) NaN.
         fold: (N,) text: a fold's number, `test`, or `train` (with split.holdout).
         folds: split.folds.
         batch_size: train.batch_size; a last short batch is dropped, so a fold needs one whole batch.

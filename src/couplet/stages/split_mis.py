@@ -43,7 +43,8 @@ def split_mis() -> None:
     groups = groups_to_keep_together(manifest, people, params.split)
     fold = choose_test_part(manifest, people, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
-    refuse_untrainable(manifest.truth, fold, params.split.folds, params.train.batch_size)
+    scored = np.where(manifest.scored(params.inference.unscored), manifest.truth, np.nan)
+    refuse_untrainable(scored, fold, params.split.folds, params.train.batch_size)
     metrics = split_metrics(fold, manifest, splitter)
     torn = metrics.patients_in_two_folds, metrics.pictures_in_two_folds
     if params.split.group_by == "patient" and any(torn):
