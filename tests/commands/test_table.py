@@ -56,6 +56,28 @@ def test_repeats_are_one_row_with_their_mean(here: Repository) -> None:
     assert len({one.data for one in rows}) == 1
 
 
+def test_a_chain_of_networks_is_not_shown_as_one(here: Repository) -> None:
+    cascade = {"model.levels.kind": "cascade", "model.levels.count": 4}
+    here.save("chain", settings=cascade)
+    here.save(
+        "crops", settings={"model.head": "gmp", "model.levels.kind": "ag_cnn", "refiner.enabled": False}
+    )
+    rows = measure(["main", "chain", "crops"])
+    assert [(one.levels, one.levels_kind) for one in rows[::2]] == [
+        (1, "single"),
+        (4, "cascade"),
+        (3, "ag_cnn"),
+    ]
+    assert {"model.levels.kind", "model.levels.count"} <= set(rows[2].changed)
+    lines = as_text(rows).splitlines()
+    heads = [re.split("  +", line)[1] for line in lines if line.startswith("phantom  ")]
+    assert sorted(heads) == [
+        "gmp, 3 levels (ag_cnn)",
+        "linear + refiner",
+        "linear, 4 levels (cascade) + refiner",
+    ]
+
+
 def test_other_folds_are_other_data_and_another_table(here: Repository) -> None:
     here.save("moved", other_folds=True)
     rows = measure(["main", "moved"])

@@ -19,6 +19,7 @@ def test_rows_come_back_in_one_order_whatever_they_came_in(tmp_path: Path) -> No
     assert read_measured(project) == []
     nothing = Estimate(0.5, reason="all patients, one label", method=METHOD, n_images=40, n_patients=20)
     rows = [row(), row(part="test", own_test=True, images=40, patients=20), row(system="add_gcn")]
+    rows += [row(system="kumar", head="linear", levels=6, levels_kind="cascade")]
     rows += [row(part="test", source="nih", images=40, patients=20, map=nothing, experiments=("a", "b"))]
     write_measured(rows, project)
     first = project.systems.read_bytes()
@@ -38,6 +39,7 @@ def test_rows_come_back_in_one_order_whatever_they_came_in(tmp_path: Path) -> No
         (",0.800000,", ",0.990000,", "does not enclose"),
         (",oof,", ",val,", "part oof or test"),
         (",100,", ",many,", "line 2"),
+        (",csra,1,", ",csra,several,", "line 2"),
         ("auc_macro_low", "auc_macro_lo", "has no column 'auc_macro_low'"),
     ],
 )

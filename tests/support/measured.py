@@ -23,6 +23,8 @@ def row(**changes: Any) -> Measured:
         "size": 64,
         "epochs": 3,
         "head": "csra",
+        "levels": 1,
+        "levels_kind": "single",
         "loss": "bce",
         "refiner": "off",
         "changed": ("image.size", "model.pretrained"),

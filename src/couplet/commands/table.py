@@ -24,6 +24,7 @@ from couplet.project.errors import UserError
 from couplet.results.measured import Measured, data_key
 from couplet.settings.params import flatten
 from couplet.settings.presets import load_preset, preset_names
+from couplet.settings.schema.levels import LevelsParams
 from couplet.settings.schema.plugins import PLUG_INS
 
 NOT_SETTINGS = ("preset", SEED, REPEAT)  # in these a run may differ from its preset and stay what it is
@@ -75,6 +76,7 @@ def _row(arm: Sequence[FinishedRun], part: str) -> Measured:
         name += ", changed layers"
     if not settings["model.pretrained"]:
         name += ", untrained"
+    levels = LevelsParams(kind=settings["model.levels.kind"], count=settings["model.levels.count"])
     fit = settings["refiner.fit"] if settings["refiner.enabled"] else "off"
     parts = run.manifest.table["part"].to_numpy()[run.rows]
     return Measured(
@@ -92,6 +94,8 @@ def _row(arm: Sequence[FinishedRun], part: str) -> Measured:
         size=settings["image.size"],
         epochs=settings["schedule.epochs"],
         head=settings["model.head"],
+        levels=levels.n_levels,
+        levels_kind=levels.kind,
         loss=settings["loss.name"],
         refiner=fit,
         changed=tuple(_changed(settings, preset)),

@@ -50,7 +50,7 @@ def _block(rows: Sequence[Measured]) -> list[str]:
         row = next(iter(scores.values()))
         refined = {"off": "", "joint": " + refiner", "out_of_fold": " + fitted"}[row.refiner]
         cells = [_cell(scores[part].auc_macro) if part in scores else "-" for part in ("oof", "test")]
-        table.append([name, f"{row.head}{refined}", row.loss, *cells, _published(name)])
+        table.append([name, f"{row.head_and_levels}{refined}", row.loss, *cells, _published(name)])
         notes += [
             f"{name}, no interval: {one.auc_macro.reason}" for one in scores.values() if one.auc_macro.reason
         ]

@@ -35,7 +35,10 @@ class Measured:
         auc_macro, map: each with its interval, or the reason why it has none.
         backbone: with what is not the preset's about it.
         size, epochs: of what the network sees, and of its training.
-        head, loss, refiner: refiner is off, joint or out_of_fold.
+        head: what makes logits of features.
+        levels: networks trained one after the other (model.levels), the first included; 1: one network.
+        levels_kind: model.levels.kind: single, cascade or ag_cnn.
+        loss, refiner: refiner is off, joint or out_of_fold.
         changed: settings that are not the preset's.
     """
 
@@ -53,6 +56,8 @@ class Measured:
     size: int
     epochs: int
     head: str
+    levels: int
+    levels_kind: str
     loss: str
     refiner: str
     changed: tuple[str, ...]
@@ -61,6 +66,22 @@ class Measured:
     def key(self) -> tuple[str, ...]:
         """What a later measurement of the same replaces."""
         return self.source, self.data, self.part, self.system, *self.experiments
+
+    @property
+    def head_and_levels(self) -> str:
+        """The head, and how many networks there are of it where it is a chain."""
+        return head_and_levels(self.head, self.levels, self.levels_kind)
+
+
+def head_and_levels(head: str, levels: int, kind: str) -> str:
+    """A head with its levels, of which the first alone is not mentioned.
+
+    >>> head_and_levels("linear", 6, "cascade")
+    'linear, 6 levels (cascade)'
+    >>> head_and_levels("linear", 1, "single")
+    'linear'
+    """
+    return head if levels == 1 else f"{head}, {levels} levels ({kind})"
 
 
 SCORES = ("auc_macro", "map")
@@ -125,7 +146,7 @@ def _row(cells: dict[str, str]) -> Measured:
     known: dict[str, Any] = dict(cells)
     known["own_test"] = cells["own_test"] == "true"
     known |= {name: tuple(cells[name].split()) for name in ("experiments", "changed")}
-    known |= {name: int(cells[name]) for name in ("images", "patients", "size", "epochs")}
+    known |= {name: int(cells[name]) for name in ("images", "patients", "size", "epochs", "levels")}
     known |= {name: _estimate(name, cells, known) for name in SCORES}
     return Measured(**{field.name: known[field.name] for field in fields(Measured)})
 

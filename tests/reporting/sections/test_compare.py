@@ -44,8 +44,8 @@ def test_a_row_stands_beside_its_system_with_what_it_is_of(shown: Callable[..., 
         here = data_key(run.manifest, run.fold_of)
         return [
             row(system="kufel", source="nih", data="fedcba98", part="test", own_test=True, images=118),
-            row(system="kufel", data=here),
-            row(system="kufel", data=here, part="test", images=40, patients=20),
+            row(system="kufel", data=here, head="linear", levels=6, levels_kind="cascade"),
+            row(system="kufel", data=here, part="test", images=40, patients=20, head="linear", levels=6),
             row(),
         ]
 
@@ -57,12 +57,23 @@ def test_a_row_stands_beside_its_system_with_what_it_is_of(shown: Callable[..., 
     first = kufel.index("phantom, 100 images of")
     assert "50 patients and 40 images of 20 patients, as this run;" in kufel[first:]
     assert "not beside the published: drawn pictures" in kufel[first:]
+    assert "at 64 px, head linear, 6 levels (cascade), epochs: 3" in kufel[first:]
     other = kufel.index("nih, 118 images")
+    assert "at 64 px, head csra, epochs: 3" in kufel[other:]
     assert other > first, "this run's own images come first"
     assert "as this run" not in kufel[other:]
     assert "not beside the published: other images: the published number is of an own split" in kufel[other:]
     assert "50.0 [45, 55] (selected) out of fold" in row_of(html, "CSRA, 4 heads")
     assert "not run here" in row_of(html, "Xiong") and "0.8523" in row_of(html, "Xiong")
+
+
+def test_this_runs_own_row_says_that_it_is_a_chain(
+    project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "SECTIONS", (compare,))
+    project(changes={"model.levels.kind": "cascade", "model.levels.count": 4})
+    html = page.render(read_run(), cast(Gallery, SimpleNamespace()), None)
+    assert "linear, 4 levels (cascade) + label-graph refiner" in row_of(html, "This run")
 
 
 def test_a_preset_that_appears_is_named_and_what_cannot_be_is_not(

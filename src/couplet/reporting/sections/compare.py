@@ -9,7 +9,7 @@ from couplet.evaluation.estimate import Estimate
 from couplet.reporting.estimates import SCORES
 from couplet.reporting.published import KNOWN, Beside, System, beside, digits, published
 from couplet.reporting.section import Drawn
-from couplet.results.measured import Measured, data_key, read_measured
+from couplet.results.measured import Measured, data_key, head_and_levels, read_measured
 from couplet.results.run import Run
 from couplet.settings.presets import preset_names
 
@@ -70,7 +70,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     """The published tables, what runs of the same systems scored here, and a sentence on comparing them."""
     project, found = run.manifest.project, published()
     rows, presets = read_measured(project), preset_names(project)
-    here = data_key(run.manifest, run.fold_of)
+    here, model = data_key(run.manifest, run.fold_of), run.params.model
     table_i, coco = (
         [_shown(system, presets, rows, here, metric) for system in systems]
         for systems, metric in ((found.xrays, "auc_macro"), (found.coco, "map"))
@@ -82,6 +82,7 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
         "labels_of_xrays": found.labels_of_xrays,
         "with_labels": [(system, number) for system in found.xrays for number in system.with_labels],
         "about_second_paper": about_second_paper(run),
+        "head": head_and_levels(model.head, model.levels.n_levels, model.levels.kind),
         "oof": drawn.scores.oof.scores["auc_macro"],
         "test": drawn.scores.test.scores["auc_macro"] if drawn.scores.test else None,
         "whole": drawn.scores.rows[-1],
@@ -109,7 +110,8 @@ def _measured(parts: list[Beside], here: str, metric: str) -> MeasuredHere:
     repeats = f"; mean of {len(row.experiments)} repeats" if len(row.experiments) > 1 else ""
     about = (
         f"{row.source}, {' and '.join(sizes)}{', as this run' if row.data == here else ''}; {row.backbone} at "
-        f"{row.size} px, epochs: {row.epochs}{repeats}; settings that are not the preset’s: {len(row.changed)}"
+        f"{row.size} px, head {row.head_and_levels}, epochs: {row.epochs}{repeats}; "
+        f"settings that are not the preset’s: {len(row.changed)}"
     )
     scores = [
         (PARTS[one.row.part], in_per_cent(one.row.map) if metric == "map" else one.row.auc_macro)
