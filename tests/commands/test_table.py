@@ -115,6 +115,14 @@ def test_rows_stand_in_the_published_order_and_are_not_ranked() -> None:
     assert "Not to be set beside the published numbers, kufel, paper, csra_coco: drawn" in text
 
 
+def test_a_published_precision_is_not_called_a_map() -> None:
+    """Of RDAR precision, recall and F1 are printed, and no mAP."""
+    (line,) = [
+        line for line in as_text([row(system="rdar_coco")]).splitlines() if line.startswith("rdar_coco")
+    ]
+    assert line.endswith("  -") and "0.851" not in line
+
+
 def test_the_reason_is_the_test_parts() -> None:
     rows = [
         row(system="taslimi", source="nih"),

@@ -10,6 +10,7 @@ from couplet.reporting.published import System, digits, published, why_not
 from couplet.results.measured import Measured
 
 HEADS = ["system", "head", "loss", "out of fold", "test part", "published"]
+SCORES = {"auc_macro": "AUC", "map": "mAP"}
 EXPLAINED = (
     "macro-AUC with 95 % intervals over patients; out of fold, the epoch was chosen on the same images. All rows here "
     "are of the same images, labels and folds, each of one run or the mean of its repeats: one run per system ranks "
@@ -78,12 +79,11 @@ def _cell(score: Estimate) -> str:
 
 
 def _published(preset: str) -> str:
-    """The first number that the system's own source has, and its data."""
-    for system in _systems():
-        if system.preset == preset and system.shown:
-            number = system.shown[0]
-            key, value = next(iter(number.values.items()))
-            return f"{'AUC' if key == 'auc_macro' else 'mAP'} {digits(value)}, {number.data}"
+    """The first macro-AUC or mAP that is printed of the system, and its data; of some there are other scores alone."""
+    for number in (number for system in _systems() if system.preset == preset for number in system.shown):
+        for key, name in SCORES.items():
+            if key in number.values:
+                return f"{name} {digits(number.values[key])}, {number.data}"
     return "-"
 
 
