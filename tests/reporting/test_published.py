@@ -91,7 +91,7 @@ WHOLE = row(source="nih", part="test", own_test=True, images=25_596, changed=())
     [
         (WHOLE, [NIH], ""),
         (WHOLE, [OWN, NIH], ""),
-        (WHOLE, [OWN], "other images: the published number is of an own split by patient"),
+        (WHOLE, [OWN], "other images: the published number is of a split of its own, by patient"),
         (
             row(source="nih", images=25_596),
             [NIH],

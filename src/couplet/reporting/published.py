@@ -18,7 +18,7 @@ Metric = Literal["auc_macro", "map", "cp", "cr", "cf1", "op", "or", "of1"]
 
 SPLITS = {
     "official": "official test list",
-    "patients": "own split by patient",
+    "patients": "split of its own, by patient",
     "random": "random split, not said to be by patient",
     "not_said": "split not said",
     "hidden": "hidden test labels",
