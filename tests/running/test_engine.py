@@ -132,6 +132,7 @@ def ray() -> Iterator[Any]:
         include_dashboard=False,
         log_to_driver=False,
         num_cpus=2,
+        num_gpus=0,
         runtime_env={"env_vars": paths},
     )
     yield ray
@@ -171,6 +172,16 @@ def test_what_a_task_raises_arrives_as_its_own_line(on_ray: Any) -> None:
     with pytest.raises(OSError) as full:
         list(ordered_tasks(tasks.fails, [7], "item"))
     assert (full.value.errno, full.value.filename) == (28, "/scratch/x")
+
+
+@pytest.mark.slow
+def test_a_gpu_that_no_node_has_is_not_waited_for(on_ray: Any) -> None:
+    with pytest.raises(UserError) as refused:
+        next(ordered_tasks(tasks.doubled, [1], "item", gpus=1))
+    assert str(refused.value) == (
+        "COUPLET_WORKERS=ray: no node of Ray has a GPU, and this machine computes on one: start Ray where there are GPUs, "
+        "or set CUDA_VISIBLE_DEVICES to nothing to compute on CPUs everywhere"
+    )
 
 
 @pytest.mark.slow

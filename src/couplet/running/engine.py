@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from couplet.project.errors import UserError
-from couplet.running.arithmetic import NUMPY_CAP
+from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,6 +26,12 @@ WANTED = "COUPLET_WORKERS=ray"
 THREADS = 8  # of a task at most: more leave cores idle at a task's end, fewer leave long last tasks
 RETRIES = 3
 SOURCE = Path(__file__).resolve().parents[2]
+# What `running/arithmetic.py` sets in the environment: nodes compute as this process does.
+ARITHMETIC = (
+    *NUMPY_CAP,
+    *TORCH_CAP,
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"),
+)
 
 
 class Cluster(NamedTuple):
@@ -41,7 +47,11 @@ def on_ray() -> bool:
 
 
 def ordered_tasks(
-    function: Callable[[Item, int], Result], items: Sequence[Item], what: str
+    function: Callable[[Item, int], Result],
+    items: Sequence[Item],
+    what: str,
+    gpus: int = 0,
+    most_threads: int = THREADS,
 ) -> Iterator[Result]:
     """Results of `function(item, threads)` for all items, in order, each in a Ray task.
 
@@ -49,15 +59,27 @@ def ordered_tasks(
         function: of this package, which every node imports from this checkout.
         items: their pieces of work; plain data.
         what: an item is, for an error: "shard".
+        gpus: that each task takes.
+        most_threads: cores that each task takes, or those of the smallest node.
 
     Raises:
-        UserError: Ray is not installed, cannot be reached or is open to others; a task raised it; or a task's process
-            died more often than it is tried again.
+        UserError: Ray is not installed, cannot be reached or is open to others; no node has the GPUs; a task raised it;
+            or a task's process died more often than it is tried again.
         OSError: a task raised it.
     """
     with _connected() as (ray, cores):
+        if gpus > max(_on_each_node(ray, "GPU")):  # Ray would wait for such a node for ever
+            raise UserError(
+                f"{WANTED}: no node of Ray has a GPU, and this machine computes on one: start Ray where there are "
+                "GPUs, or set CUDA_VISIBLE_DEVICES to nothing to compute on CPUs everywhere"
+            )
+        cores = min(cores, most_threads)
         task = ray.remote(
-            num_cpus=cores, max_retries=RETRIES, scheduling_strategy="SPREAD", retry_exceptions=False
+            num_cpus=cores,
+            num_gpus=gpus,
+            max_retries=RETRIES,
+            scheduling_strategy="SPREAD",
+            retry_exceptions=False,
         )(function)
         pending = [task.remote(item, cores) for item in items]
         for number, reference in enumerate(pending, start=1):
@@ -94,14 +116,13 @@ def _connected() -> Iterator[Cluster]:
         return
     _refuse_unreachable(address)
     own: dict[str, Any] = {} if address else {"include_dashboard": False}
-    # Nodes compute as this process does: this checkout's code and numpy's kernels (`running/arithmetic.py`).
-    caps = {name: os.environ[name] for name in NUMPY_CAP if name in os.environ}
+    arithmetic = {name: os.environ[name] for name in ARITHMETIC if name in os.environ}
     try:
         ray.init(
             address=address or "local",
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": str(SOURCE), **caps}},
+            runtime_env={"env_vars": {"PYTHONPATH": str(SOURCE), **arithmetic}},
             **own,
         )
     except (OSError, RuntimeError, ValueError) as error:
@@ -115,8 +136,11 @@ def _connected() -> Iterator[Cluster]:
 
 
 def _cluster(ray: Any) -> Cluster:
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return Cluster(ray, min([THREADS, *(cores for cores in nodes if cores)]))
+    return Cluster(ray, min([THREADS, *(cores for cores in _on_each_node(ray, "CPU") if cores)]))
+
+
+def _on_each_node(ray: Any, resource: str) -> list[int]:
+    return [int(node["Resources"].get(resource, 0)) for node in ray.nodes() if node["Alive"]]
 
 
 def _host_and_port(address: str) -> tuple[str, str]:
