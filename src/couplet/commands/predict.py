@@ -10,24 +10,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from couplet.inference.load_bundle import load_ensemble
 from couplet.inference.trained import Ensemble, head_of
-from couplet.models.device import fix_torch, keep_freed_memory
 from couplet.predicting.inputs import Ids, Input, Inputs, find_inputs, refuse_overwriting
-from couplet.predicting.known import told
 from couplet.predicting.map_files import write_maps
 from couplet.predicting.page import MOST_PICTURES, opened_page
-from couplet.predicting.parts import write_parts
+from couplet.predicting.parts import made_here, write_parts
 from couplet.predicting.rendered import remarks_on_dicom
 from couplet.predicting.rows import Options, Row, predicted_rows
 from couplet.predicting.studies import study_rows
+from couplet.predicting.tasks import Source, Work, made_by_tasks
 from couplet.predicting.writers import decisions_path, head_path, opened
 from couplet.project.console import complain, progress, say
 from couplet.project.errors import UserError
 from couplet.results.calibrated import UNKNOWN
+from couplet.running.engine import WANTED, on_ray
 from couplet.settings.schema.train import TrainParams
 
 SOME_REFUSED = 3  # exit code: every input has a row, and some rows have no numbers
@@ -92,11 +92,8 @@ def predict(request: Request, train: TrainParams) -> int:
     refuse_contradictions(request)
     inputs = find_inputs(request.inputs, request.ids)
     refuse_overwriting(inputs, request.inputs, request.outputs)
-    fix_torch(train.threads)
-    keep_freed_memory()
-    ensemble = load_ensemble(request.model, request.engine, train.threads)
-    if request.known:
-        ensemble = told(ensemble, request.known, request.model)
+    source = Source(request.model, request.engine, tuple(request.known), train.threads)
+    ensemble = source.load()
     say_what_is_read(inputs, ensemble, request)
     options = Options(
         request.ids,
@@ -106,7 +103,7 @@ def predict(request: Request, train: TrainParams) -> int:
         maps=request.maps is not None or request.html is not None,
     )
     counts = (
-        in_parts(request, inputs, ensemble, options)
+        in_parts(request, inputs, ensemble, options, source)
         if request.in_parts
         else whole(request, inputs, ensemble, options)
     )
@@ -133,15 +130,22 @@ def whole(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options
     return counts
 
 
-def in_parts(request: Request, inputs: Inputs, ensemble: Ensemble, options: Options) -> Counter[str]:
-    """Write a folder of parts; the number of rows of each status."""
+def in_parts(
+    request: Request, inputs: Inputs, ensemble: Ensemble, options: Options, source: Source
+) -> Counter[str]:
+    """Write a folder of parts, here or by Ray's tasks; the number of rows of each status."""
     remarks = iter(remarks_on_dicom(ensemble.image.rendering, ensemble.image.sources))
 
     def rows_of(files: Sequence[Input]) -> Iterator[Row]:
         return finished_rows(request, ensemble, files, options, remarks)
 
+    if on_ray():
+        work = Work(source, options, request.maps, request.overlay)
+        made = partial(made_by_tasks, work=work, ensemble=ensemble, remarks=remarks)
+    else:
+        made = partial(made_here, rows_of=rows_of, ensemble=ensemble)
     counts: Counter[str] = Counter()
-    for part in write_parts(request.out, inputs.files, ensemble, options, rows_of):
+    for part in write_parts(request.out, inputs.files, ensemble, options, made):
         counts.update(part)
     return counts
 
@@ -194,5 +198,9 @@ def say_what_is_read(inputs: Inputs, ensemble: Ensemble, request: Request) -> No
             say(
                 f"files that do not say their view get no decision (2, both, for each label); --view names it: {known}"
             )
+    if on_ray() and not request.in_parts:
+        say(
+            f"{WANTED} shares out the parts of a folder (--out without an ending): one file is made by this process"
+        )
     if request.html is not None and len(inputs.files) > MOST_PICTURES:
         say(f"{request.html} shows the first {MOST_PICTURES:,} pictures")

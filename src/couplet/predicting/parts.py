@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from couplet.inference.trained import Ensemble
 from couplet.predicting.inputs import Input
@@ -25,37 +26,44 @@ from couplet.project.files import read_json, replacing, sha256_of, write_json
 
 PART = 4096
 
+Counts = dict[str, int]  # rows of a part by status
+
+
+class Part(NamedTuple):
+    """A part that is to be there: its CSV file, its inputs, and the digest of what it follows from."""
+
+    path: Path
+    inputs: Sequence[Input]
+    key: str
+
 
 def write_parts(
     folder: Path,
     files: Sequence[Input],
     ensemble: Ensemble,
     options: Options,
-    rows_of: Callable[[Sequence[Input]], Iterator[Row]],
+    made: Callable[[Iterable[Part]], Iterator[Counts]],
     part_size: int = PART,
-) -> list[dict[str, int]]:
-    """Write the parts that are not there yet, and put all of them together.
+) -> list[Counts]:
+    """Let the parts be made that are not there yet, and put all of them together.
 
     Args:
         folder: of the parts.
         files: all inputs.
         ensemble, options: that the rows follow from.
-        rows_of: gives the rows of some inputs.
+        made: sees to it that each part is there, and gives their counts in order: `made_here`, or
+            `tasks.made_by_tasks`.
         part_size: inputs of a part.
 
     Returns:
         Of each part how many rows have each status.
     """
-    counts = []
-    for number, start in enumerate(range(0, len(files), part_size)):
-        inputs, path = files[start : start + part_size], folder / f"part-{number:05d}.csv"
-        key = _key(inputs, ensemble, options)
-        counted = _finished(path, key)
-        if counted is None:
-            counted = _write(path, key, rows_of(inputs), ensemble)
-        else:
-            say(f"{path} is there already")
-        counts.append(counted)
+    planned = (
+        Part(folder / f"part-{number:05d}.csv", inputs, key_of(inputs, ensemble, options))
+        for number, start in enumerate(range(0, len(files), part_size))
+        for inputs in [files[start : start + part_size]]
+    )
+    counts = list(made(planned))
     paths = [folder / f"part-{number:05d}.csv" for number in range(len(counts))]
     for left in sorted(set(folder.glob("part-?????.*")) - {file for path in paths for file in _files(path)}):
         left.unlink()  # of a longer run before this one
@@ -71,11 +79,24 @@ def write_parts(
     return counts
 
 
+def made_here(
+    parts: Iterable[Part], rows_of: Callable[[Sequence[Input]], Iterator[Row]], ensemble: Ensemble
+) -> Iterator[Counts]:
+    """Write the parts that are not there yet, one after the other; `rows_of` gives the rows of some inputs."""
+    for part in parts:
+        counted = counts_of(part)
+        if counted is None:
+            counted = write_part(part, rows_of(part.inputs), ensemble)
+        else:
+            say(f"{part.path} is there already")
+        yield counted
+
+
 def _files(path: Path) -> tuple[Path, ...]:
     return path, decisions_path(path), path.with_suffix(".json")
 
 
-def _key(inputs: Sequence[Input], ensemble: Ensemble, options: Options) -> str:
+def key_of(inputs: Sequence[Input], ensemble: Ensemble, options: Options) -> str:
     """What a part follows from: its files by name, size and time of change, the model, and how rows are made."""
     content = [[file.name, str(file.path.absolute()), file.number, *_stat(file.path)] for file in inputs]
     settings = [ensemble.digest, ensemble.batch_size, options.ids, options.unsuitable, options.view]
@@ -91,8 +112,9 @@ def _stat(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _write(path: Path, key: str, rows: Iterator[Row], ensemble: Ensemble) -> dict[str, int]:
-    counted: dict[str, int] = {}
+def write_part(part: Part, rows: Iterator[Row], ensemble: Ensemble) -> Counts:
+    """Write a part's rows, and its record last; how many rows have each status."""
+    path, counted = part.path, Counts()
     with ExitStack() as files:
         file = files.enter_context(replacing(path))
         decisions = None
@@ -102,20 +124,22 @@ def _write(path: Path, key: str, rows: Iterator[Row], ensemble: Ensemble) -> dic
         for row in rows:
             counted[row.status] = counted.get(row.status, 0) + 1
             writer.write(row)
-    written = [part for part in _files(path)[:2] if part.exists()]
+    written = [file for file in _files(path)[:2] if file.exists()]
     write_json(
-        path.with_suffix(".json"), {"key": key, "rows": counted, "sha256": [sha256_of(p) for p in written]}
+        path.with_suffix(".json"),
+        {"key": part.key, "rows": counted, "sha256": [sha256_of(file) for file in written]},
     )
     return counted
 
 
-def _finished(path: Path, key: str) -> dict[str, int] | None:
+def counts_of(part: Part) -> Counts | None:
     """The counts of a part that is whole and follows from the same; else None."""
+    path = part.path
     if not path.with_suffix(".json").exists():
         return None
     try:
         record = read_json(path.with_suffix(".json"))
-        found = [sha256_of(part) for part in _files(path)[:2] if part.exists()]
-        return dict(record["rows"]) if (record["key"], record["sha256"]) == (key, found) else None
+        found = [sha256_of(file) for file in _files(path)[:2] if file.exists()]
+        return dict(record["rows"]) if (record["key"], record["sha256"]) == (part.key, found) else None
     except (UserError, OSError, KeyError, TypeError, ValueError):
         return None

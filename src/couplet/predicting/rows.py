@@ -71,11 +71,19 @@ class Row:
     maps: np.ndarray | None = None
 
 
-def predicted_rows(ensemble: Ensemble, files: Iterable[Input], options: Options) -> Iterator[Row]:
+def predicted_rows(
+    ensemble: Ensemble, files: Iterable[Input], options: Options, threads: int | None = None
+) -> Iterator[Row]:
     """One row per input, in order; only a batch of them and what is decoded ahead is in memory.
 
     Batches are filled with pictures that get numbers, so that a row depends on no other but through where its batch
     begins.
+
+    Args:
+        ensemble: that predicts.
+        files: the inputs.
+        options: how rows are made.
+        threads: that decode; by default those that `workers_wanted` says. No row follows from their number.
 
     Raises:
         UserError: the model gives numbers that are not finite.
@@ -83,7 +91,7 @@ def predicted_rows(ensemble: Ensemble, files: Iterable[Input], options: Options)
     read = partial(read_input, ensemble, options)
     waiting: list[Row] = []
     n_pictures = 0
-    with warnings.catch_warnings(), ordered_map(read, workers_wanted()) as rows:
+    with warnings.catch_warnings(), ordered_map(read, threads or workers_wanted()) as rows:
         # Pillow's warnings about metadata: `decode_picture` raises for whatever affects pixels.
         warnings.simplefilter("ignore")
         for row in rows(files):

@@ -62,7 +62,10 @@ def test_a_row_stands_beside_its_system_with_what_it_is_of(shown: Callable[..., 
     assert "at 64 px, head csra, epochs: 3" in kufel[other:]
     assert other > first, "this run's own images come first"
     assert "as this run" not in kufel[other:]
-    assert "not beside the published: other images: the published number is of a split of its own" in kufel[other:]
+    assert (
+        "not beside the published: other images: the published number is of a split of its own"
+        in kufel[other:]
+    )
     assert "50.0 [45, 55] (selected) out of fold" in row_of(html, "CSRA, 4 heads")
     assert "not run here" in row_of(html, "Xiong") and "0.8523" in row_of(html, "Xiong")
 
