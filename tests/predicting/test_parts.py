@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from couplet.predicting import parts, rendered, tasks
+from couplet.predicting.rows import Options
 from couplet.project.errors import UserError
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
 from tests.support.dicoms import dicom
@@ -31,6 +33,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder, hidden and temporary ones included."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_parts_of_another_augmentation_view_or_without_maps_are_not_taken_over() -> None:
+    def key(maps: bool = False, **engine: Any) -> str:
+        seen = SimpleNamespace(**{"tta": True, "view": "whole"} | engine)
+        ensemble = SimpleNamespace(digest="a", batch_size=8, known_labels={}, engine=seen)
+        return parts.key_of([], ensemble, Options(maps=maps))  # type: ignore[arg-type]
+
+    keys = [key(), key(tta=False), key(view="centre"), key(maps=True)]
+    assert len(set(keys)) == 4 and key() == keys[0]
 
 
 # --- tasks without Ray: they run here, one after the other ------------------------------------------------------

@@ -101,6 +101,10 @@ def key_of(inputs: Sequence[Input], ensemble: Ensemble, options: Options) -> str
     content = [[file.name, str(file.path.absolute()), file.number, *_stat(file.path)] for file in inputs]
     settings = [ensemble.digest, ensemble.batch_size, options.ids, options.unsuitable, options.view]
     settings.append(ensemble.known_labels)
+    # How the networks are shown a picture is a setting and no part of their files; in an exported graph it is fixed.
+    settings += [getattr(ensemble.engine, name, None) for name in ("tta", "view")]
+    if options.maps:
+        settings.append("maps")
     return hashlib.sha256(json.dumps([content, settings]).encode()).hexdigest()
 
 
