@@ -73,7 +73,9 @@ def test_the_summary_of_a_pull_request_that_changes_no_result(clone: Project) ->
 def test_the_ablation_as_in_the_readme(clone: Project) -> None:
     """The first repeat of both arms, what may be said of one, and the way back: all are this machine's own."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    runs = [line.replace("$r", "1").split() for line in re.findall(r"^ +(dvc exp run -n .*)$", readme, re.M)]
+    runs = [
+        line.replace("$r", "1").split() for line in re.findall(r"^ +(dvc exp run -n .*\$r .*)$", readme, re.M)
+    ]
     assert [command[4] for command in runs] == ["on-1", "off-1"]
     for command in runs:
         ran = clone.run(*command).stdout
