@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from couplet.cli import main
 from couplet.commands.revisions import read_finished_run
-from couplet.commands.table import measure, merged
+from couplet.commands.table import _macro, measure, merged
 from couplet.commands.table_text import as_text
 from couplet.evaluation.jackknife import auc_estimates, average_precision_estimates
+from couplet.evaluation.leave_one_out import leave_one_out_auc
 from couplet.results.measured import read_measured
 from tests.commands.conftest import Repository
 from tests.support.errors import refused
 from tests.support.measured import row
+from tests.support.predictions import drawn_predictions
 from tests.support.projects import ROOT
 
 
@@ -142,3 +146,26 @@ def test_mistakes_are_one_line(here: Repository) -> None:
     assert "main is named twice" in refused(measure, ["main", "main"])
     shutil.rmtree("presets")
     assert "main: its preset 'phantom' is not in presets/" in refused(measure, ["main"])
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_labels_that_are_not_scored_are_in_no_mean(repeats: int) -> None:
+    """Against scikit-learn: as the report and compare, so that rows of one table are means over the same labels."""
+    runs = []
+    for seed in range(repeats):
+        truth, _, patients = drawn_predictions(0)
+        _, p, _ = drawn_predictions(seed)  # another model of the same images
+        scored = np.array([True, False, True])
+        runs.append(SimpleNamespace(truth=truth, probabilities=p, patients=patients, scored=scored))
+    expected = np.mean(
+        [
+            [
+                roc_auc_score(run.truth[known, label], run.probabilities[known, label])
+                for label in (0, 2)
+                for known in [~np.isnan(run.truth[:, label])]
+            ]
+            for run in runs
+        ]
+    )
+    found = _macro(runs, leave_one_out_auc, "test")  # type: ignore[arg-type]
+    assert found.value == pytest.approx(expected, abs=1e-12)

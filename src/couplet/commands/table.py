@@ -103,14 +103,15 @@ def _row(arm: Sequence[FinishedRun], part: str) -> Measured:
 
 
 def _macro(arm: Sequence[FinishedRun], statistic: Any, part: str) -> Estimate:
-    """The mean over the labels that have the statistic; of several repeats, over these too."""
+    """The mean over the labels that are scored and have the statistic; of several repeats, over these too."""
     runs: list[list[LeaveOneOut]] = [
         list(statistic(run.truth, run.probabilities, run.patients)) for run in arm
     ]
     flags = ("selected",) if part == "oof" else ()
     if len(runs) == 1:
-        return estimates_of(arm[0].truth, runs[0]).macro.flagged(*flags)
-    used = [i for i in range(len(runs[0])) if not any(np.isnan(run[i].value) for run in runs)]
+        return estimates_of(arm[0].truth, runs[0], scored=arm[0].scored).macro.flagged(*flags)
+    scored = np.flatnonzero(arm[0].scored).tolist()
+    used = [i for i in scored if not any(np.isnan(run[i].value) for run in runs)]
     return mean_of_repeats([[run[i] for i in used] for run in runs]).flagged(*flags)
 
 

@@ -41,6 +41,7 @@ def auc_estimates(
     patients: np.ndarray,
     strata: np.ndarray | None = None,
     level: float = LEVEL,
+    scored: np.ndarray | None = None,
 ) -> Estimates:
     """AUC of each label and the macro-AUC, with intervals by patient.
 
@@ -51,6 +52,7 @@ def auc_estimates(
         strata: (N,) for example the fold of each image: then it is the within-fold AUC,
             sum_k m_k n_k AUC_k / sum_k m_k n_k, with m_k positives and n_k negatives. None: all pairs.
         level: coverage.
+        scored: (L,) labels that may be in the mean (inference.unscored); None: all.
 
     Returns:
         L estimates in [0, 1], their degrees of freedom the rarer class's patients less one, and the macro-AUC, which
@@ -66,11 +68,15 @@ def auc_estimates(
     >>> print(auc_estimates(y_true, y_score, np.arange(4)).per_label[0])
     0.7500 [0.000, 1.000] (few)
     """
-    return estimates_of(y_true, leave_one_out_auc(y_true, y_score, patients, strata), level)
+    return estimates_of(y_true, leave_one_out_auc(y_true, y_score, patients, strata), level, scored)
 
 
 def average_precision_estimates(
-    y_true: np.ndarray, y_score: np.ndarray, patients: np.ndarray, level: float = LEVEL
+    y_true: np.ndarray,
+    y_score: np.ndarray,
+    patients: np.ndarray,
+    level: float = LEVEL,
+    scored: np.ndarray | None = None,
 ) -> Estimates:
     """Average precision of each label and their mean (mAP), with intervals by patient.
 
@@ -79,7 +85,8 @@ def average_precision_estimates(
 
     Args, Returns and Raises: as `auc_estimates`; degrees of freedom are the patients with a positive less one.
     """
-    return estimates_of(y_true, leave_one_out_average_precision(y_true, y_score, patients), level)
+    left_out = leave_one_out_average_precision(y_true, y_score, patients)
+    return estimates_of(y_true, left_out, level, scored)
 
 
 def combined_df(variances: Iterable[float], dfs: Iterable[float]) -> float:
@@ -109,19 +116,29 @@ def mean_over_labels(labels: list[LeaveOneOut]) -> tuple[float, np.ndarray, np.n
 # --- from leave-one-out values to intervals -------------------------------------------------------------------
 
 
-def estimates_of(y_true: np.ndarray, labels: Iterable[LeaveOneOut], level: float = LEVEL) -> Estimates:
+def estimates_of(
+    y_true: np.ndarray,
+    labels: Iterable[LeaveOneOut],
+    level: float = LEVEL,
+    scored: np.ndarray | None = None,
+) -> Estimates:
     """The estimates of L labels' statistics in [0, 1] without each patient, as `auc_estimates` makes them.
 
     Args:
         y_true: (N, L) of 1, 0 or NaN.
         labels: of each label, for example from `leave_one_out_auc`.
         level: coverage.
+        scored: (L,) labels that may be in the mean (inference.unscored); None: all.
     """
     everything = list(labels)
-    used = [not np.isnan(label.value) for label in everything]
+    used = ~np.isnan([label.value for label in everything])
+    if scored is not None:
+        used &= scored
     known = ~np.isnan(np.asarray(y_true, np.float64)[:, used])
     macro, macro_error = _macro(
-        [label for label in everything if not np.isnan(label.value)], int(known.any(axis=1).sum()), level
+        [label for label, is_used in zip(everything, used, strict=True) if is_used],
+        int(known.any(axis=1).sum()),
+        level,
     )
     errors = [np.nan if label.reason else np.sqrt(label.variance) for label in everything]
     return Estimates([_label(label, level) for label in everything], macro, np.array(errors), macro_error)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,11 +88,9 @@ def run_scores(run: Run) -> RunScores:
         oof_flags = in_order((*oof_flags, "cross-fitted"))
     oof, pooled = _part(run, "All folds", run.oof_rows, run.oof_probabilities, sources, oof_flags)
     strata = run.fold_of[run.oof_rows]
-    within = _about(
-        _scored(run, run.oof_rows, partial(auc_estimates, strata=strata), run.oof_probabilities),
-        sources,
-        oof_flags,
-    )
+    oof_truth, oof_patients = run.truth[run.oof_rows], run.patients[run.oof_rows]
+    found = auc_estimates(oof_truth, run.oof_probabilities, oof_patients, strata, scored=run.scored)
+    within = _about(found, sources, oof_flags)
     test = None
     if run.test_labelled:
         file = source_of(project.ensemble / "test.csv", project.root)
@@ -121,8 +117,10 @@ def _part(
     flags: tuple[str, ...],
 ) -> tuple[PartScores, Estimates]:
     truth, patients = run.scored_truth[rows], run.patients[rows]
-    auc = _about(_scored(run, rows, auc_estimates, probabilities), sources, flags)
-    precision = _about(_scored(run, rows, average_precision_estimates, probabilities), sources, flags)
+    auc, precision = (
+        _about(estimates(run.truth[rows], probabilities, patients, scored=run.scored), sources, flags)
+        for estimates in (auc_estimates, average_precision_estimates)
+    )
     at_threshold, top3 = (
         {
             key: one.of(*sources).flagged(*flags)
@@ -132,17 +130,6 @@ def _part(
     )
     scores = {"auc_macro": auc.macro, "map": precision.macro, **at_threshold}
     return PartScores(name, len(rows), scores, top3, auc.per_label, precision.per_label), auc
-
-
-def _scored(
-    run: Run, rows: np.ndarray, estimates: Callable[..., Estimates], probabilities: np.ndarray
-) -> Estimates:
-    """Of every label, and the mean over those that are in means over labels (inference.unscored)."""
-    found = estimates(run.truth[rows], probabilities, run.patients[rows])
-    if run.scored.all():
-        return found
-    of_scored = estimates(run.scored_truth[rows], probabilities, run.patients[rows])
-    return found._replace(macro=of_scored.macro, macro_error=of_scored.macro_error)
 
 
 def _about(found: Estimates, sources: tuple[Source, ...], flags: tuple[str, ...]) -> Estimates:
