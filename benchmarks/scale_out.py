@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load
 
+from benchmarks.growth import ONE_EPOCH
 from benchmarks.harness import Claim, Section, Size, Table
 from benchmarks.pipeline import draw, fresh_checkout
 from tests.support.projects import MODEL, TINY, Project, progress_of, wait_for
@@ -24,10 +25,9 @@ from tests.support.projects import MODEL, TINY, Project, progress_of, wait_for
 TORCHRUN = "torchrun --standalone --nproc-per-node={} --shutdown-timeout=300"
 STAGE = ("python", "stages/train_fold.py", "0")
 COHORT: dict[Size, dict[str, int]] = {"full": {}, "tiny": {"n_patients": 24, "size": 48}}
-EPOCH: dict[str, Any] = {"schedule.epochs": 1, "schedule.warmup_epochs": 0}
 CHANGES: dict[Size, dict[str, Any]] = {
-    "full": EPOCH,
-    "tiny": TINY | EPOCH | {"split.folds": [0, 1], "train.batch_size": 16},
+    "full": ONE_EPOCH,
+    "tiny": TINY | ONE_EPOCH | {"split.folds": [0, 1], "train.batch_size": 16},
 }
 # Each part keeps 8 images at least, so four parts want a step of 32.
 LARGE_STEP = {"train.batch_size": 32}

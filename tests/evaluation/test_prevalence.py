@@ -9,13 +9,13 @@ from sklearn.metrics import roc_auc_score
 
 from couplet.evaluation.calibration.slopes import calibration_lines
 from couplet.evaluation.prevalence import estimated_prevalence, moved
+from tests.support.predictions import drawn_log_odds
 
 
 def drawn(prevalence: float, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Truth, and x, which is N(1, 1) in positives and N(-1, 1) in negatives: log odds = logit(prevalence) + 2 x."""
-    random = np.random.default_rng(seed)
-    y = (random.random(n) < prevalence).astype(float)
-    return y, random.normal(2 * y - 1, 1)
+    y, z = drawn_log_odds([prevalence], n, seed)
+    return y[:, 0], z[:, 0] / 2
 
 
 def test_bayes_rule_by_hand() -> None:

@@ -23,6 +23,7 @@ from couplet.settings.params import Params
 from couplet.settings.presets import load_preset
 from tests.support.bundles import (
     LABELS,
+    SMALL,
     graph,
     images,
     networks,
@@ -37,7 +38,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
-THIN = {"channels": [8, 8, 16, 16], "stem_width": 8}
+THIN = SMALL["backbone_args"]
 CHAINS: dict[str, dict[str, Any]] = {
     "cascade": {"levels": {"kind": "cascade", "count": 2}},
     "ag_cnn": {"head": "gmp", "backbone_args": THIN | {"output_stride": 16}, "levels": {"kind": "ag_cnn"}},

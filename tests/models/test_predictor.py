@@ -14,6 +14,7 @@ from couplet.project.files import write_json
 from couplet.results.model_record import write_model_record
 from couplet.settings.params import Params
 from couplet.settings.schema.plugins import HEADS
+from tests.support.folds import same, state_of
 from tests.support.heads import SMALL_HEADS
 from tests.support.records import model_record
 
@@ -30,14 +31,6 @@ def settings(refiner: bool = True, **model) -> Params:
     content["refiner"]["enabled"] = refiner
     content["image"] |= {"size": 64, "store_size": 72}
     return Params.model_validate(content)
-
-
-def state_of(predictor: Predictor, without: str = "-") -> dict[str, torch.Tensor]:
-    return {key: v.clone() for key, v in predictor.state_dict().items() if not key.startswith(without)}
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(v, second[k]) for k, v in first.items())
 
 
 def save_fold(folder: Path, params: Params, predictor: Predictor, labels: list[str] = LABELS) -> None:

@@ -112,7 +112,7 @@ def test_it_trains_on_the_phantom_is_killed_goes_on_and_predicts(
     data = phantom
     if not params.model.metadata:
         data = FoldData(**{**vars(phantom), "metadata": None})
-    run = killed_and_resumed(data, tmp_path, params, killed_at=4, monkeypatch=monkeypatch)
+    run = killed_and_resumed(data, tmp_path, params, last=4, monkeypatch=monkeypatch)
     assert run.progress.steps == 9 and not run.progress.skipped
     told = None if data.metadata is None else data.metadata[data.val_positions]
     probabilities = predict_probabilities(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.projects import COUPLET, MODEL, Project, new_project, rows, untrained, wait_for
+from tests.support.projects import COUPLET, MODEL, Project, kill_trainer_when, new_project, rows, untrained
 
 pytestmark = pytest.mark.slow
 
@@ -80,11 +78,7 @@ def test_killed_in_the_second_level_it_goes_on_to_the_same_bytes(
 ) -> None:
     _, straight = chain
     project, scratch = untrained(straight, tmp_path / "project"), tmp_path / "scratch"
-    trainer = project.start("python", "stages/train_fold.py", "0")
-    wait_for(lambda: any(scratch.glob("train_fold/*/level_1/checkpoint.json")), trainer)
-    os.killpg(trainer.pid, signal.SIGKILL)
-    trainer.wait()
-    assert not (project.folder / MODEL / "config.json").exists()
+    kill_trainer_when(project, lambda: any(scratch.glob("train_fold/*/level_1/checkpoint.json")))
     said = project.run("python", "stages/train_fold.py", "0").stdout
     assert "fold 0, level 0: going on from its finished run" in said
     assert "fold 0, level 1: going on from epoch " in said

@@ -22,17 +22,9 @@ from couplet.reporting.rows_external import (
     together,
     unlabelled_prevalences,
 )
+from tests.support.predictions import drawn_log_odds
 
 SOURCES = [Source(name, name) for name in ("raw", "calibrated", "sets")]
-
-
-def drawn(prevalence: list[float], n: int, seed: int, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and log odds of half / half: x is N(1, 1) in positives, N(-1, 1) in negatives; `noise` spoils label 0."""
-    random = np.random.default_rng(seed)
-    y = (random.random((n, len(prevalence))) < prevalence).astype(float)
-    x = random.normal(2 * y - 1, 1)
-    x[:, 0] += noise * random.normal(size=n)
-    return y, 2 * x
 
 
 def side(truth: np.ndarray, q: np.ndarray, flags: tuple[str, ...] = ()) -> Side:
@@ -41,7 +33,7 @@ def side(truth: np.ndarray, q: np.ndarray, flags: tuple[str, ...] = ()) -> Side:
 
 
 def test_the_error_of_a_log_is_that_of_its_interval() -> None:
-    y, z = drawn([0.3, 0.1], 60, 1)
+    y, z = drawn_log_odds([0.3, 0.1], 60, 1)
     q, patients = expit(z - 1), np.arange(60) // 2
     for i, error in enumerate(log_errors(y, q, patients)):
         one = observed_over_expected(y[:, i], q[:, i], patients)
@@ -54,9 +46,9 @@ def test_the_error_of_a_log_is_that_of_its_interval() -> None:
 def test_a_prevalence_that_was_put_in_is_found_and_explained() -> None:
     """Three labels calibrated at 0.5; there 0.2 in the first, so that its probabilities are 1.6 times too many."""
     fitted = log_errors(
-        *[expit(a) if i else a for i, a in enumerate(drawn([0.5] * 3, 1500, 2))], np.arange(1500)
+        *[expit(a) if i else a for i, a in enumerate(drawn_log_odds([0.5] * 3, 1500, 2))], np.arange(1500)
     )
-    y, z = drawn([0.2, 0.5, 0.5], 1500, 3)
+    y, z = drawn_log_odds([0.2, 0.5, 0.5], 1500, 3)
     q, here = expit(z), np.full(3, 0.5)
     after = moved(q, here, share(y))
     patients = np.arange(1500)
@@ -78,7 +70,10 @@ def test_a_prevalence_that_was_put_in_is_found_and_explained() -> None:
     assert told.low is not None and told.low <= 0.2 <= told.high
     assert (
         ranked_otherwise(
-            *(auc_estimates(*drawn([p, 0.5, 0.5], 1500, s), patients) for p, s in ((0.5, 2), (0.2, 3)))
+            *(
+                auc_estimates(*drawn_log_odds([p, 0.5, 0.5], 1500, s), patients)
+                for p, s in ((0.5, 2), (0.2, 3))
+            )
         )
         == []
     )
@@ -86,11 +81,11 @@ def test_a_prevalence_that_was_put_in_is_found_and_explained() -> None:
 
 def test_pictures_that_say_less_are_found_and_not_explained() -> None:
     patients, fitted = np.arange(1500), np.full(2, 0.02)
-    y, z = drawn([0.2, 0.5], 1500, 4, noise=3.0)
+    y, z = drawn_log_odds([0.2, 0.5], 1500, 4, noise=3.0)
     q = expit(z)
     after = moved(q, np.array([0.5, 0.5]), share(y))
     assert 0 in off_target(y, q, patients, fitted) and 0 in off_target(y, after, patients, fitted)
-    here = auc_estimates(*drawn([0.5, 0.5], 1500, 5), patients)
+    here = auc_estimates(*drawn_log_odds([0.5, 0.5], 1500, 5), patients)
     assert ranked_otherwise(here, auc_estimates(y, q, patients)) == [0]
 
 
@@ -98,16 +93,19 @@ def test_nothing_is_found_where_nothing_was_put_in() -> None:
     """Holm: in at most about 5 % of runs anything is said at all."""
     found = {"off": 0, "ranked": 0}
     for seed in range(60):
-        calibrated, z = drawn([0.3] * 5, 300, 200 + seed)
+        calibrated, z = drawn_log_odds([0.3] * 5, 300, 200 + seed)
         shift = np.log(0.3 / 0.7)
         errors = log_errors(calibrated, expit(z + shift), np.arange(300))
-        y, other = drawn([0.3] * 5, 300, 900 + seed)
+        y, other = drawn_log_odds([0.3] * 5, 300, 900 + seed)
         # The calibrators' level is off by their own error, as any fitted one is.
         level = np.random.default_rng(seed).normal(size=5) * errors / 0.6
         found["off"] += bool(off_target(y, expit(other + shift + level), np.arange(300), errors))
         found["ranked"] += bool(
             ranked_otherwise(
-                *(auc_estimates(*drawn([0.3] * 5, 300, s), np.arange(300)) for s in (seed, 5000 + seed))
+                *(
+                    auc_estimates(*drawn_log_odds([0.3] * 5, 300, s), np.arange(300))
+                    for s in (seed, 5000 + seed)
+                )
             )
         )
     assert found["off"] <= 12 and found["ranked"] <= 8
@@ -115,7 +113,7 @@ def test_nothing_is_found_where_nothing_was_put_in() -> None:
 
 def test_the_z_test_of_two_areas_by_hand() -> None:
     here, there = (
-        auc_estimates(*drawn([0.5, 0.5], 200, seed, noise), np.arange(200))
+        auc_estimates(*drawn_log_odds([0.5, 0.5], 200, seed, noise), np.arange(200))
         for seed, noise in ((6, 0.0), (7, 1.0))
     )
     p = [
@@ -127,7 +125,7 @@ def test_the_z_test_of_two_areas_by_hand() -> None:
 
 
 def test_estimates_carry_flags_sources_and_reasons() -> None:
-    y, z = drawn([0.3, 0.3], 80, 8)
+    y, z = drawn_log_odds([0.3, 0.3], 80, 8)
     y[:, 1] = np.nan
     rows, _ = measures(side(y, expit(z), ("leak",)), np.array([0.5, np.nan]))
     assert rows[0].auc.flags == ("leak",) and rows[0].auc.source == (SOURCES[0],)
@@ -141,7 +139,7 @@ def test_estimates_carry_flags_sources_and_reasons() -> None:
 
 
 def test_means_are_over_the_chosen_labels() -> None:
-    y, z = drawn([0.3, 0.5, 0.4], 200, 9)
+    y, z = drawn_log_odds([0.3, 0.5, 0.4], 200, 9)
     q = expit(z)
     found = together(side(y, q), [0, 2])
     loss = -np.log(np.where(y == 1, q, 1 - q))[:, [0, 2]].mean()

@@ -15,12 +15,12 @@ import torch
 
 from couplet.images.store import ImageStore
 from couplet.images.views import evaluation_crops, evaluation_view
-from couplet.inference.fold import load_fold
+from couplet.inference.fold import FoldModel, load_fold
 from couplet.models.predictor import normalisation
 from couplet.project.project import Project as Paths
-from couplet.results.manifest import read_manifest
+from couplet.results.manifest import Manifest, read_manifest
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
-from couplet.settings.params import load_params
+from couplet.settings.params import Params, load_params
 from tests.bad_inputs.healthy import csv_project
 from tests.support.in_process import InProcessProject
 
@@ -97,6 +97,15 @@ def test_a_label_that_is_not_scored_is_predicted_and_in_no_mean(project: InProce
     assert {path for path in after if after[path] != before[path]} == {"metrics/fold_0.json", "params.yaml"}
 
 
+def loaded(project: InProcessProject) -> tuple[Params, Manifest, FoldModel, np.ndarray]:
+    """The settings, the manifest, the model of fold 0 and the rows of its images."""
+    with contextlib.chdir(project.folder):
+        params, here = load_params(Paths().params), read_manifest(Paths())
+        fold = load_fold(0, params, here)
+    folds = pd.read_csv(project.folder / FOLDS, dtype=str)
+    return params, here, fold, np.flatnonzero(folds["fold"] == "0")
+
+
 def test_a_gate_says_how_loudly_each_label_speaks(project: InProcessProject) -> None:
     """Against the gate's own formula, image by image; a model without one writes nothing of it."""
     assert project.run("evaluate-fold", "0").code == 0
@@ -108,11 +117,7 @@ def test_a_gate_says_how_loudly_each_label_speaks(project: InProcessProject) -> 
     assert project.run("evaluate-fold", "0").code == 0
     with np.load(path) as file:
         gate = file["gate"]
-    with contextlib.chdir(project.folder):
-        params, here = load_params(Paths().params), read_manifest(Paths())
-        fold = load_fold(0, params, here)
-    folds = pd.read_csv(project.folder / FOLDS, dtype=str)
-    rows = np.flatnonzero(folds["fold"] == "0")
+    params, here, fold, rows = loaded(project)
     assert fold.predictor.refiner is not None and fold.predictor.refiner.gate is not None
     V, c = (value.double() for value in fold.predictor.refiner.gate.state_dict().values())
     with torch.no_grad():
@@ -136,14 +141,10 @@ def test_the_gate_of_a_chain_sees_the_features_of_its_last_level_in_each_crop(
     assert project.run("evaluate-fold", "0").code == 0
     with np.load(project.folder / "data/predictions/explanations/fold_0.npz") as file:
         gate = file["gate"]
-    with contextlib.chdir(project.folder):
-        params, here = load_params(Paths().params), read_manifest(Paths())
-        fold = load_fold(0, params, here)
-    folds = pd.read_csv(project.folder / FOLDS, dtype=str)
-    row = np.flatnonzero(folds["fold"] == "0")[:1]
+    params, here, fold, rows = loaded(project)
     refiner, size = fold.predictor.refiner, params.image.size
     assert refiner is not None and refiner.gate is not None
-    stored = torch.from_numpy(ImageStore(project.folder / "data/prepared").read(here.positions[row]))
+    stored = torch.from_numpy(ImageStore(project.folder / "data/prepared").read(here.positions[rows[:1]]))
     crops = evaluation_crops(stored, size, "five")
     with torch.no_grad():
         views = [evaluation_view(crop, size, *normalisation(fold.predictor.backbone)) for crop in crops]

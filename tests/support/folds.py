@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from couplet.images.store import ImageStore, shard_name
-from couplet.models.predictor import build_predictor
+from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.files import write_csv, write_json
 from couplet.results.metadata import known_means
 from couplet.settings.params import Params, parse_params
@@ -91,32 +92,46 @@ def with_bad_batches(run: Trainer, bad: Callable[[int], bool]) -> None:
     run.step.loss = broken  # type: ignore[assignment]
 
 
+def state_of(predictor: Predictor, without: str = "-") -> dict[str, torch.Tensor]:
+    """A copy of all tensors but those whose names begin so."""
+    return {key: v.clone() for key, v in predictor.state_dict().items() if not key.startswith(without)}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Whether two states have the same tensors, bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(v, second[k]) for k, v in first.items())
+
+
+@contextmanager
+def killed_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training dies when it asks for this batch, counted from 0 through all phases."""
+    ask, calls = Trainer.batch, 0
+
+    def dies(self: Trainer, *arguments: Any) -> Batch:
+        nonlocal calls
+        calls += 1
+        if calls > batch:
+            raise KeyboardInterrupt
+        return ask(self, *arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Trainer, "batch", dies)
+        yield
+
+
 def killed_and_resumed(
-    data: FoldData, tmp_path: Path, params: Params, killed_at: int, monkeypatch: pytest.MonkeyPatch
+    data: FoldData, tmp_path: Path, params: Params, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> Trainer:
-    """Train straight, and killed before batch `killed_at` and resumed: the same history and bytes. The straight one."""
+    """Train straight, and killed before batch `last` and resumed: the same history and bytes. The straight one."""
     straight = trainer(data, params)
     straight.run(tmp_path / "straight")
 
-    killed = trainer(data, params)
-    batch, calls = killed.batch, 0
-
-    def dies(*arguments: Any) -> Batch:
-        nonlocal calls
-        calls += 1
-        if calls > killed_at:
-            raise KeyboardInterrupt
-        return batch(*arguments)
-
-    monkeypatch.setattr(killed, "batch", dies)
-    with pytest.raises(KeyboardInterrupt):
-        killed.run(tmp_path / "killed")
+    with killed_at(last, monkeypatch):
+        trainer(data, params).run(tmp_path / "killed")
     resumed = trainer(data, params)
     torch.rand(5)  # where the global generator stands must not matter
     resumed.run(tmp_path / "killed")
 
     assert resumed.progress.history == straight.progress.history
-    ours, theirs = final(resumed), final(straight)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert same(final(resumed), final(straight))
     return straight

@@ -170,8 +170,13 @@ def progress_of(scratch: Path) -> tuple[int, int]:
 
 def kill_trainer(project: Project, scratch: Path, progress: tuple[int, int]) -> None:
     """Train fold 0 until a checkpoint is at (epoch, batch) or further, and kill it: it must not have got to its end."""
+    kill_trainer_when(project, lambda: progress_of(scratch) >= progress)
+
+
+def kill_trainer_when(project: Project, condition: Callable[[], bool]) -> None:
+    """Train fold 0 until something is so, and kill it: it must not have got to its end."""
     trainer = project.start("python", "stages/train_fold.py", "0")
-    wait_for(lambda: progress_of(scratch) >= progress, trainer)
+    wait_for(condition, trainer)
     os.killpg(trainer.pid, signal.SIGKILL)
     trainer.wait()
     assert not (project.folder / MODEL / "config.json").exists()

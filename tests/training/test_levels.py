@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from couplet.training.phases import phases_of, train_in_phases
 from couplet.training.processes import ALONE
 from couplet.training.state import FoldData
 from couplet.training.step import Batch
-from tests.support.folds import LABELS, N_TRAIN, made_up_fold, settings
+from tests.support.folds import LABELS, N_TRAIN, killed_at, made_up_fold, same, settings, state_of
 
 CASCADE = {"kind": "cascade", "count": 3}
 AG_CNN = {"kind": "ag_cnn"}
@@ -45,10 +43,6 @@ def chain(levels: dict[str, Any], **changes: Any) -> Params:
     return settings(model__levels=levels, **{**thin, **once, **changes})
 
 
-def state_of(predictor: Predictor) -> State:
-    return {key: value.clone() for key, value in predictor.state_dict().items()}
-
-
 def train(
     data: FoldData, params: Params, folder: Path, before: list[State] | None = None
 ) -> tuple[Trainer, State]:
@@ -64,27 +58,6 @@ def train(
 
     trainer = train_in_phases(predictor, trainer_of, folder, phases_of(predictor))
     return trainer, state_of(predictor)
-
-
-def same(ours: State, theirs: State) -> bool:
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
-
-
-@contextmanager
-def killed_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training dies when it asks for this batch, counted from 0 through all levels."""
-    ask, calls = Trainer.batch, 0
-
-    def dies(self: Trainer, *arguments: Any) -> Batch:
-        nonlocal calls
-        calls += 1
-        if calls > batch:
-            raise KeyboardInterrupt
-        return ask(self, *arguments)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Trainer, "batch", dies)
-        yield
 
 
 @pytest.mark.parametrize("levels", [{"kind": "cascade", "count": 1}, {"kind": "single", "count": 4}])

@@ -24,15 +24,16 @@ from couplet.training.loop import Trainer
 from couplet.training.phases import Phase, train_in_phases
 from couplet.training.schedule import plateau
 from couplet.training.state import FoldData
-from couplet.training.step import Batch
 from tests.support.folds import (
     LABELS,
     N_TRAIN,
     SIZE,
     final,
     killed_and_resumed,
+    killed_at,
     made_up_fold,
     settings,
+    state_of,
     trainer,
     with_bad_batches,
 )
@@ -126,7 +127,7 @@ def test_a_run_in_two_phases_goes_on_in_the_second_and_ends_with_the_same_bytes(
     def run(folder: Path) -> dict[str, torch.Tensor]:
         trained = predictor()
         train_in_phases(trained, lambda ready: Trainer(ready, params, 0, data, "float32"), folder, phases)
-        return {key: value.clone() for key, value in trained.state_dict().items()}
+        return state_of(trained)
 
     straight = run(tmp_path / "straight")
     start = predictor().state_dict()
@@ -134,19 +135,8 @@ def test_a_run_in_two_phases_goes_on_in_the_second_and_ends_with_the_same_bytes(
         straight["backbone.network.conv1.weight"], start["backbone.network.conv1.weight"]
     ), "the second phase trains it"
 
-    batch, calls = Trainer.batch, 0
-
-    def dies(self: Trainer, *arguments: Any) -> Batch:
-        nonlocal calls
-        calls += 1
-        if calls > 9 + 4:  # three epochs of three batches are the first phase
-            raise KeyboardInterrupt
-        return batch(self, *arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "batch", dies)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "killed")
+    with killed_at(9 + 4, monkeypatch):  # three epochs of three batches are the first phase
+        run(tmp_path / "killed")
     resumed = run(tmp_path / "killed")
     assert all(torch.equal(resumed[key], straight[key]) for key in straight)
 
