@@ -132,7 +132,13 @@ def read_and_drawn(store: ImageStore, order: np.ndarray, side: int) -> int:
         draws = uniforms(keys[done : done + BATCH], 0, 0, 0, N_DRAWS)
         flips = np.where(draws[:, FLIP] < AUGMENT.flip, -1.0, 1.0)
         angles = np.deg2rad((2 * draws[:, ANGLE] - 1) * AUGMENT.rotation)
-        affine_maps(crop_boxes(draws, stored_side, side, AUGMENT), flips, angles, stored_side)
+        affine_maps(
+            crop_boxes(draws, stored_side, side, AUGMENT),
+            flips,
+            angles,
+            stored_side,
+            np.zeros((len(draws), 2)),
+        )
         jitter_factors(draws, AUGMENT)
         done += len(stored)
     return done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from couplet.datasets.derived import PEOPLE, what_is_shared
-from couplet.settings.schema.data import SOURCES
+from couplet.settings.schema.sources import SOURCES
 
 
 @pytest.mark.parametrize("derived", ["rsna_pneumonia", "ranzcr_clip"])

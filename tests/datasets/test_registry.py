@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from couplet.datasets.base import META, Dataset
 from couplet.datasets.registry import ADAPTERS, read_dataset
-from couplet.settings.schema.data import SOURCES
+from couplet.settings.schema.sources import SOURCES
 from tests.support.errors import refused
 
 

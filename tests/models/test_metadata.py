@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from couplet.inference.predict import predict_probabilities
+from couplet.models.chains import beside
 from couplet.models.head import head_class
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, save_predictor
 from couplet.project.errors import UserError
@@ -57,7 +58,7 @@ def test_it_stands_behind_the_features_and_the_mean_for_what_is_unknown(head: st
     told = torch.tensor([[0.9, 1.0], [float("nan"), 0.0], [float("nan"), float("nan")]])
     features = predictor.backbone(images)
     filled = torch.tensor([[0.9, 1.0], [0.4, 0.0], [0.4, 0.25]])
-    assert torch.equal(predictor.read(features, told), torch.cat([features, filled], dim=1))
+    assert torch.equal(beside(features, predictor.told(3, told)), torch.cat([features, filled], dim=1))
     logits = predictor(images, metadata=told)
     expected = predictor.refined(predictor.head(torch.cat([features, filled], dim=1)), features)
     assert torch.equal(logits, expected) and logits.shape == (3, 3)

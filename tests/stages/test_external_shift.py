@@ -10,6 +10,7 @@ import pytest
 
 from couplet.project.project import Project
 from couplet.reporting.judge_external import ExternalTest, judge_external
+from couplet.reporting.parts import parts_of
 from couplet.results.run import read_run
 from tests.bad_inputs.healthy import finished, unfilled_project
 from tests.support.in_process import InProcessProject
@@ -43,7 +44,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> InProcessProject:
 
 def judged(project: InProcessProject) -> ExternalTest:
     with contextlib.chdir(project.folder):
-        found = judge_external(read_run(Project()))
+        run = read_run(Project())
+        found = judge_external(run, parts_of(run))
     assert found is not None
     return found
 

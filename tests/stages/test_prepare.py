@@ -19,6 +19,7 @@ from PIL import Image
 
 from couplet.datasets.grand_xray_slam import LABELS
 from couplet.datasets.inventory import scan_source
+from couplet.datasets.raw import identical_files
 from couplet.images import packing
 from couplet.images.decode import decode
 from couplet.images.packing import RawImage
@@ -29,7 +30,7 @@ from couplet.project.project import HERE
 from couplet.results.group_columns import refuse_unknown_groups
 from couplet.results.manifest import read_manifest
 from couplet.settings.presets import params_yaml
-from couplet.stages.prepare import identical_files, prepare
+from couplet.stages.prepare import prepare
 from tests.support.errors import refused
 from tests.support.params import params_with
 

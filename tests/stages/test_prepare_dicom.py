@@ -30,7 +30,7 @@ from couplet.project.project import HERE, Project
 from couplet.results.model_record import trained_params
 from couplet.settings.params import Params
 from couplet.settings.presets import load_preset, params_yaml
-from couplet.settings.schema.data import SOURCES
+from couplet.settings.schema.sources import SOURCES
 from couplet.stages.prepare import prepare
 from tests.support.dicoms import dicom
 from tests.support.errors import refused

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from couplet.datasets.tables import resolve_unknown
 from couplet.project.errors import UserError
-from couplet.settings.schema.data import Policy
 from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
+from couplet.settings.schema.sources import Policy
 
 # The columns of Dataset.table before the labels.
 META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "path", "row")

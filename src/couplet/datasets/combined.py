@@ -21,7 +21,7 @@ from couplet.datasets.label_maps import LabelMap, label_map
 from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.data import Policy
+from couplet.settings.schema.sources import Policy
 
 GROUP = "source"
 KEY = "data.source_args.members"

@@ -149,7 +149,7 @@ def _multi_scale_boxes(uniforms: np.ndarray, side: int, size: int) -> np.ndarray
 
 
 def affine_maps(
-    boxes: np.ndarray, flips: np.ndarray, angles: np.ndarray, side: int, shifts: np.ndarray | None = None
+    boxes: np.ndarray, flips: np.ndarray, angles: np.ndarray, side: int, shifts: np.ndarray
 ) -> np.ndarray:
     """Where a view's pixels come from, in two steps and in coordinates from -1 to 1 (edge to edge).
 
@@ -158,13 +158,13 @@ def affine_maps(
         flips: (B,) -1 for mirrored, 1 otherwise.
         angles: (B,) in radians, counter-clockwise.
         side: of the image, in pixels.
-        shifts: (B, 2) of the turned crop across and down, the view's side being 2; None: none.
+        shifts: (B, 2) of the turned crop across and down, the view's side being 2.
 
     Returns:
         (B, 8) float32: the shifts; cos, sin of the turn from view to flipped crop; from there to the image: scale x,
         shift x, scale y, shift y.
     """
-    across, down = np.zeros((2, len(boxes))) if shifts is None else shifts.T
+    across, down = shifts.T
     left, top, width, height = boxes.T
     columns = [
         across,

@@ -8,10 +8,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from couplet.images.views import evaluation_view
-from couplet.inference.predict import image_probabilities
+from couplet.inference.predict import image_probabilities, network_view
 from couplet.models.device import autocast, explained_out_of_memory
-from couplet.models.predictor import Predictor, normalisation
+from couplet.models.predictor import Predictor
 from couplet.project.errors import UserError
 from couplet.results.predictions import as_read_back
 from couplet.settings.schema.inference import View
@@ -79,7 +78,7 @@ class TorchEngine:
         stored = torch.from_numpy(images).to(self.device)
         total: torch.Tensor | None = None
         for predictor, precision in zip(self.predictors, self.precisions, strict=True):
-            view = self._view(predictor, stored)
+            view = network_view(predictor, stored, self.size)
             found = class_maps(predictor, view, precision)
             if found is None:
                 return None
@@ -90,10 +89,6 @@ class TorchEngine:
             total = found if total is None else total + found
         assert total is not None
         return (total / len(self.predictors)).cpu().numpy()
-
-    def _view(self, predictor: Predictor, stored: torch.Tensor) -> torch.Tensor:
-        view = evaluation_view(stored, self.size, *normalisation(predictor.backbone))
-        return view.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from couplet.evaluation.couplings.fit import LabelCouplings
 from couplet.evaluation.sets import prediction_sets
 from couplet.inference.calibrate import of_ensemble
 from couplet.inference.ensemble import mean_over_folds
 from couplet.project.project import Project
-from couplet.results.calibrated import ALL_IMAGES, Calibrated, set_categories
-from couplet.results.external import STORED_IMAGES, External
-from couplet.results.external_predictions import ExternalPredictions
-from couplet.results.predictions import as_read_back, read_predictions
+from couplet.results.calibrated import Calibrated, set_categories
+from couplet.results.external import External
+from couplet.results.external_predictions import ExternalPredictions, read_external_folds
+from couplet.results.predictions import as_read_back
 
 
 def predict_external(
@@ -34,20 +32,12 @@ def predict_external(
     Raises:
         UserError: a file is missing or damaged, or has other images or labels.
     """
-    manifest = external.manifest
-    by_fold = np.stack(
-        [
-            read_predictions(project.external_predictions(fold), manifest.labels, manifest.ids, STORED_IMAGES)
-            for fold in folds
-        ]
-    )
+    manifest, by_fold = external.manifest, read_external_folds(project, external, folds)
     if couplings is not None:
         by_fold = as_read_back(couplings.refined(by_fold))
     mean = as_read_back(mean_over_folds(list(by_fold)))
     q = of_ensemble(calibrated.calibrators, calibrated.posterior)(mean)
     # Views that the run has not are in no calibration: their sets stay whole.
-    category = set_categories(manifest, calibrated.decision.within)
-    if calibrated.categories == [ALL_IMAGES]:
-        category = np.full(len(category), ALL_IMAGES)
+    category = set_categories(manifest, calibrated.decision.within if calibrated.by_view else "none")
     sets = prediction_sets(calibrated.conformal, by_fold, category, calibrated.decision.alpha)
     return ExternalPredictions(mean, q, sets.decision)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from couplet.images.feed import image_batches
-from couplet.images.views import evaluation_crops, evaluation_view
+from couplet.images.views import evaluation_crops
 from couplet.inference.fold import FoldModel
+from couplet.inference.predict import network_view
 from couplet.models.device import autocast
-from couplet.models.predictor import normalisation
 from couplet.results.manifest import Manifest
 from couplet.settings.params import Params
 
@@ -27,14 +27,12 @@ def gates(model: FoldModel, params: Params, manifest: Manifest, rows: np.ndarray
     if predictor.refiner is None or predictor.refiner.gate is None or not len(rows):
         return {}
     device = next(predictor.parameters()).device
-    mean, std = normalisation(predictor.backbone)
     chunks = []
     for stored in image_batches(model.store, manifest.positions[rows], params.inference.batch_size, device):
         of_crops = []
         for crop in evaluation_crops(stored, params.image.size, params.inference.view):
-            images = evaluation_view(crop, params.image.size, mean, std)
+            images = network_view(predictor, crop, params.image.size)
             with autocast(device, model.precision):
-                images = images.contiguous(memory_format=torch.channels_last)
                 # Metadata stands beside the features; the gate reads these alone.
                 features = predictor.see(images, predictor.told(len(stored))).features
             with torch.autocast(device.type, enabled=False):

@@ -70,13 +70,19 @@ def image_probabilities(
     PROBABILITIES are averaged (paper 1, "Evaluation", of two), not the logits. NaN where a logit is not finite.
     `metadata` (B, m) is that of `predict_probabilities`, on the device.
     """
-    mean, std = normalisation(predictor.backbone)
     found = [
-        view_probabilities(predictor, images, tta=tta, precision=precision, metadata=metadata)
+        view_probabilities(
+            predictor, network_view(predictor, crop, size), tta=tta, precision=precision, metadata=metadata
+        )
         for crop in evaluation_crops(stored, size, view)
-        for images in [evaluation_view(crop, size, mean, std).contiguous(memory_format=torch.channels_last)]
     ]
     return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
+
+
+def network_view(predictor: Predictor, crop: torch.Tensor, size: int) -> torch.Tensor:
+    """What the networks get of stored pictures or of a crop of each (B, C, S, S): (B, 3, s, s), normalised."""
+    view = evaluation_view(crop, size, *normalisation(predictor.backbone))
+    return view.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -122,11 +122,7 @@ class Levels(nn.Module):
 
     def own_state(self) -> dict[str, Tensor]:
         """The entries of the state dict that training this level may change; of a single network all."""
-        return {
-            name: value
-            for name, value in self.state_dict().items()
-            if self.n_levels == 1 or self.level_of(name) == self.level
-        }
+        return {name: value for name, value in self.state_dict().items() if self.level_of(name) == self.level}
 
     def load_own_state(self, state: Mapping[str, Tensor]) -> None:
         """Put what `own_state` gave back in its place.

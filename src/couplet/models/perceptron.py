@@ -36,7 +36,6 @@ class PerceptronHead(ClassifierHead):
     def classify(self, vector_BF: Tensor) -> Tensor:
         """A vector per image (B, F) to logits (B, L), in float32 even under autocast."""
         with torch.autocast(vector_BF.device.type, enabled=False):
-            vector_BF = vector_BF.to(self.classifier.weight.dtype)
             for layer in self.hidden:
                 vector_BF = self.dropout(layer(vector_BF))
             # Dropout after the last layer is dropout before the classifier.

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from couplet.images.draws import weights_seed
 from couplet.models.backbone import Backbone, normalisation
-from couplet.models.chains import beside
 from couplet.models.head import Head, head_class
 from couplet.models.levels import ONE_NETWORK, Chain, Levels, build_levels, features_seen
 from couplet.models.refiner import LabelGraphRefiner, build_refiner
@@ -67,10 +66,6 @@ class Predictor(Levels):
             return None
         told = mean.expand(n, -1)
         return told if metadata is None else torch.where(metadata.isnan(), told, metadata.to(mean.dtype))
-
-    def read(self, features: Tensor, metadata: Tensor | None = None) -> Tensor:
-        """What the head reads: the features, with model.metadata (B, F + m)."""
-        return beside(features, self.told(features.shape[0], metadata))
 
     def refined(self, logits: Tensor, features: Tensor, known: Tensor | None = None) -> Tensor:
         """What the refiner makes of the head's logits (B, L), of the features that the head read."""

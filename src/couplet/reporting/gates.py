@@ -9,7 +9,7 @@ import numpy as np
 
 from couplet.evaluation.estimate import Estimate, Source, source_of
 from couplet.evaluation.groups import UNKNOWN, groups_of
-from couplet.evaluation.leave_one_out import codes
+from couplet.evaluation.ordering import codes
 from couplet.evaluation.proportions import mean
 from couplet.project.errors import UserError
 from couplet.reporting.explanations import GATE

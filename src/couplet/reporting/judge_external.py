@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from couplet.evaluation.estimate import Estimate, source_of
 from couplet.evaluation.hits import share
-from couplet.evaluation.leave_one_out import codes
 from couplet.evaluation.prevalence import moved
+from couplet.reporting.parts import Part
 from couplet.reporting.rows_external import (
     Measures,
     Moved,
@@ -23,7 +24,8 @@ from couplet.reporting.rows_external import (
     together,
     unlabelled_prevalences,
 )
-from couplet.results.external import SharedWithTraining
+from couplet.results.external import External, SharedWithTraining
+from couplet.results.external_predictions import FILES, ExternalRun
 from couplet.results.external_scores import scored_labels
 from couplet.results.run import Run
 
@@ -81,14 +83,15 @@ class ExternalTest:
     unseen_views: list[str]
 
 
-def judge_external(run: Run) -> ExternalTest | None:
-    """Judge the external test; None without one."""
+def judge_external(run: Run, parts: Sequence[Part]) -> ExternalTest | None:
+    """Judge the external test beside the run's own `parts`; None without one."""
     if run.external is None:
         return None
-    external, labels = run.external.test, external_labels(run)
+    external, labels = run.external.test, run.external.test.shared
     names = [run.labels[i] for i in labels]
-    there = _external_side(run).of(labels)
-    here = _test_side(run).of(labels) if run.test_labelled else None
+    oof, *test = parts
+    there = _external_side(run, run.external).of(labels)
+    here = _test_side(run, test[0]).of(labels) if run.test_labelled else None
     thresholds = run.calibrated.thresholds[run.params.decision.rule][labels]
     prevalence = np.array([run.calibrated.calibrators[i].prevalence for i in labels], dtype=np.float64)
     moved_q = moved(there.q, prevalence, share(there.truth))
@@ -97,10 +100,10 @@ def judge_external(run: Run) -> ExternalTest | None:
     inside, aucs_here = measures(here, thresholds) if here is not None else ([None] * len(labels), None)
     changed = after_moving(there, moved_q, thresholds)
     estimated = unlabelled_prevalences(there, prevalence)
-    scored = [labels.index(i) for i in scored_labels(external, _test_truth(run))]
+    test_truth = test[0].truth if run.test_labelled else None
+    scored = [labels.index(i) for i in scored_labels(external, test_truth)]
 
-    oof = run.truth[run.oof_rows][:, labels].astype(np.float64)
-    fitted = log_errors(oof, run.calibrated.oof_q[:, labels], codes(run.patients[run.oof_rows]))
+    fitted = log_errors(oof.truth[:, labels], oof.q[:, labels], oof.patients)
     before = off_target(there.truth, there.q, there.patients, fitted)
     after = [i for i in off_target(there.truth, moved_q, there.patients, fitted) if i in before]
 
@@ -132,53 +135,42 @@ def judge_external(run: Run) -> ExternalTest | None:
         off_before=named(before),
         off_after=named(after),
         ranked_otherwise=named(ranked_otherwise(aucs_here, aucs_there)) if aucs_here else [],
-        unseen_views=_unseen_views(run),
+        unseen_views=_unseen_views(run, external),
     )
 
 
-def external_labels(run: Run) -> list[int]:
-    """Places of the labels that the external test shares."""
-    return run.external.test.shared if run.external else []
-
-
-def _test_truth(run: Run) -> np.ndarray | None:
-    return run.truth[run.test_rows] if run.test_labelled else None
-
-
-def _test_side(run: Run) -> Side:
-    folder, root = run.manifest.project.ensemble, run.manifest.project.root
-    names = ("test.csv", "calibrated.csv", "decisions.csv")
+def _test_side(run: Run, test: Part) -> Side:
+    project = run.manifest.project
     return Side(
-        run.truth[run.test_rows].astype(np.float64),
-        run.test_probabilities,
-        run.calibrated.test_q,
+        test.truth,
+        test.raw,
+        test.q,
         run.calibrated.decisions,
-        np.unique(run.patients[run.test_rows], return_inverse=True)[1],
-        run.leaks.flags_of("test"),
-        *(source_of(folder / name, root) for name in names),
+        test.patients,
+        test.raw_flags,
+        test.raw_source[0],
+        test.q_source[0],
+        source_of(project.ensemble / "decisions.csv", project.root),
     )
 
 
-def _external_side(run: Run) -> Side:
-    if run.external is None:
-        raise ValueError("the run has no external test")
+def _external_side(run: Run, external: ExternalRun) -> Side:
     folder, root = run.manifest.project.external_ensemble, run.manifest.project.root
-    names = ("external.csv", "calibrated.csv", "decisions.csv")
-    external, predicted = run.external.test, run.external.predicted
+    test, predicted = external.test, external.predicted
     return Side(
-        external.manifest.truth.astype(np.float64),
+        test.manifest.truth.astype(np.float64),
         predicted.p,
         predicted.q,
         predicted.decisions,
-        external.patients,
-        ("leak",) if run.external.shared.found or run.leaks.other_data else (),
-        *(source_of(folder / name, root) for name in names),
+        test.patients,
+        ("leak",) if external.shared.found or run.leaks.other_data else (),
+        *(source_of(folder / name, root) for name in FILES),
     )
 
 
-def _unseen_views(run: Run) -> list[str]:
+def _unseen_views(run: Run, external: External) -> list[str]:
     """Views of the external test in which the run has no images to set its sets up with."""
-    if run.external is None or not run.calibrated.by_view:
+    if not run.calibrated.by_view:
         return []
-    views = {str(view) or "unknown" for view in run.external.test.manifest.table["view"]}
+    views = {str(view) or "unknown" for view in external.manifest.table["view"]}
     return sorted(views - set(run.calibrated.categories))

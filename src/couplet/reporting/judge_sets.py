@@ -22,7 +22,6 @@ from couplet.reporting.rows_sets import (
     coverage_rows,
 )
 from couplet.reporting.selection import grid_labels, selection_note
-from couplet.results.calibrated import ALL_IMAGES
 from couplet.results.run import Run
 
 MOST_CATEGORIES = 4  # in the picture, those with the most images; the table and plots/sets.csv have all
@@ -78,7 +77,7 @@ def judge_sets(run: Run, parts: list[Part]) -> Sets:
     labelled = test is not None and test.labelled
     return Sets(
         alpha=calibrated.decision.alpha,
-        by_view=calibrated.categories != [ALL_IMAGES],
+        by_view=calibrated.by_view,
         categories=calibrated.categories,
         labelled=labelled,
         coverage=rows,

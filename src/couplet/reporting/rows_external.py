@@ -181,25 +181,28 @@ def off_target(truth: np.ndarray, q: np.ndarray, patients: np.ndarray, fitted: n
         patients: (n,) codes.
         fitted: (L,) `log_errors` of the images that the calibrators were fitted on.
     """
-    logs = np.full(truth.shape[1], np.nan)
-    for i, (y, column) in enumerate(zip(truth.T, q.T, strict=True)):
-        value = None if np.isnan(column).any() else observed_over_expected(y, column, patients).value
-        logs[i] = np.log(value) if value else np.nan
-    errors = np.hypot(log_errors(truth, q, patients), fitted)
+    logs, errors = _log_ratios(truth, q, patients)
+    errors = np.hypot(errors, fitted)
     return np.flatnonzero(holm(2 * ndtr(-np.abs(logs) / errors)) < 1 - LEVEL).tolist()
 
 
 def log_errors(truth: np.ndarray, q: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """(L,) standard error, by patient, of the log of each label's observed / expected; NaN where it has no interval."""
-    errors = np.full(truth.shape[1], np.nan)
+    return _log_ratios(truth, q, patients)[1]
+
+
+def _log_ratios(truth: np.ndarray, q: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each label the log of observed / expected (L,), and its standard error (L,) by patient; NaN for none."""
+    logs, errors = np.full((2, truth.shape[1]), np.nan)
     for i, (y, column) in enumerate(zip(truth.T, q.T, strict=True)):
         if np.isnan(column).any():
             continue
         one = observed_over_expected(y, column, patients)
+        logs[i] = np.log(one.value) if one.value else np.nan
         if one.low is not None and one.high is not None:
             reach = stdtrit(one.n_patients - 1, (1 + one.level) / 2)
             errors[i] = np.log(one.high / one.low) / 2 / reach
-    return errors
+    return logs, errors
 
 
 def _told(estimate: Estimate, side: Side, source: Source) -> Estimate:

@@ -44,5 +44,5 @@ def judge(run: Run) -> Trust:
         decisions=judge_decisions(run, parts),
         sets=judge_sets(run, parts),
         groups=judge_groups(run, parts),
-        external=judge_external(run),
+        external=judge_external(run, parts),
     )

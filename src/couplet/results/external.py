@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from couplet.evaluation.ordering import codes
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record
 from couplet.project.project import ExternalStore, Project
@@ -45,7 +46,7 @@ class External:
     @property
     def patients(self) -> np.ndarray:
         """(n,) patient of each image, as codes from 0 in the sorted order of their names."""
-        return np.unique(self.manifest.patients, return_inverse=True)[1]
+        return codes(self.manifest.patients)
 
 
 def read_external(project: Project, params: Params, labels: list[str]) -> External | None:

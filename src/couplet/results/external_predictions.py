@@ -55,6 +55,17 @@ def remove_external(project: Project) -> None:
         project.external_ensemble.rmdir()
 
 
+def read_external_folds(project: Project, external: External, folds: list[int]) -> np.ndarray:
+    """(K, n, L) what evaluate_fold wrote of each fold's model.
+
+    Raises:
+        UserError: a file is missing or damaged, or has other images or labels.
+    """
+    ids, labels = external.manifest.ids, external.manifest.labels
+    paths = map(project.external_predictions, folds)
+    return np.stack([read_predictions(path, labels, ids, STORED_IMAGES) for path in paths])
+
+
 def read_external_predictions(project: Project, external: External) -> ExternalPredictions:
     """Read what `write_external` wrote.
 
@@ -88,8 +99,7 @@ def read_external_run(
         return None
     predicted = read_external_predictions(project, external)
     if not params.refiner.fitted_afterwards:
-        ids, paths = external.manifest.ids, map(project.external_predictions, params.split.folds)
-        by_fold = np.stack([read_predictions(path, manifest.labels, ids, STORED_IMAGES) for path in paths])
+        by_fold = read_external_folds(project, external, params.split.folds)
         if not np.allclose(by_fold.mean(axis=0), predicted.p, rtol=0, atol=1e-5):
             raise UserError(
                 f"{project.external_ensemble / FILES[0]} is not the mean of the folds in "

@@ -11,7 +11,7 @@ from couplet.evaluation.hits import patient_shares, share
 from couplet.evaluation.jackknife import auc_estimates
 from couplet.evaluation.prevalence import moved
 from couplet.evaluation.set_scores import set_scores
-from couplet.project.files import read_record, write_json
+from couplet.project.files import write_json
 from couplet.project.project import Project
 from couplet.results.calibrated import Calibrated
 from couplet.results.external import External, SharedWithTraining
@@ -97,12 +97,3 @@ def _rounded(value: float | None) -> float | None:
 def write_external_scores(project: Project, scores: dict[str, Any]) -> None:
     """Write metrics/external.json."""
     write_json(project.external_metrics, scores)
-
-
-def read_external_scores(project: Project) -> dict[str, Any]:
-    """Read metrics/external.json.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    return read_record(project.external_metrics, n_images=int)

@@ -27,6 +27,10 @@ TORCH_CAP = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
 }
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+GPU_SUMS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}  # what deterministic sums on a GPU need
+VARIABLES = (*NUMPY_CAP, *TORCH_CAP, *THREADS, *GPU_SUMS)
+"""All that `fix_environment` may set: another machine that has these values computes as this one does."""
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -37,9 +41,8 @@ def fix_environment(threads: int, arithmetic: str) -> None:
         threads: of the CPU. Their number changes the order of floating-point sums.
         arithmetic: portable or native. A machine that cannot do portable stays native; `lacks_avx2` says why.
     """
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what deterministic sums on a GPU need
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    os.environ.update(GPU_SUMS)
     if lacks_avx2() is None:
         os.environ.update(NUMPY_CAP)
         if arithmetic == "portable":

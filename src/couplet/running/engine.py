@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from couplet.project.errors import UserError
-from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
+from couplet.running.arithmetic import VARIABLES
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,12 +26,6 @@ WANTED = "COUPLET_WORKERS=ray"
 THREADS = 8  # of a task at most: more leave cores idle at a task's end, fewer leave long last tasks
 RETRIES = 3
 SOURCE = Path(__file__).resolve().parents[2]
-# What `running/arithmetic.py` sets in the environment: nodes compute as this process does.
-ARITHMETIC = (
-    *NUMPY_CAP,
-    *TORCH_CAP,
-    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"),
-)
 
 
 class Cluster(NamedTuple):
@@ -116,7 +110,8 @@ def _connected() -> Iterator[Cluster]:
         return
     _refuse_unreachable(address)
     own: dict[str, Any] = {} if address else {"include_dashboard": False}
-    arithmetic = {name: os.environ[name] for name in ARITHMETIC if name in os.environ}
+    # Nodes compute as this process does.
+    arithmetic = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     try:
         ray.init(
             address=address or "local",

@@ -81,7 +81,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _inverse_of_a_loss(self) -> Params:
         # Couplings that are fitted after training make probabilities of any outputs, and these are calibrated.
-        ranks = not getattr(self.loss.settings, "PER_CELL", True) and not self.refiner.fitted_afterwards
+        ranks = not self.loss.per_cell and not self.refiner.fitted_afterwards
         if self.calibration.method == "inverse" and ranks:
             raise ValueError(
                 f"calibration.method = inverse has no meaning for loss.name = {self.loss.name}, whose outputs are "

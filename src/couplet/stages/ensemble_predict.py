@@ -19,7 +19,7 @@ from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record, write_csv
 from couplet.project.project import Project
-from couplet.results.calibrated import ALL_IMAGES, write_calibrated
+from couplet.results.calibrated import write_calibrated
 from couplet.results.calibration_scores import calibration_scores
 from couplet.results.calibration_tables import DIGITS, labelled_parts, tables_by_path
 from couplet.results.external import read_external, shared_with_training
@@ -102,7 +102,7 @@ def ensemble_predict() -> None:
     if external is not None:
         macro, n = external_content["external"]["auc_macro"], external_content["labels_scored"]
         say(f"ensemble, external: macro-AUC {macro} of {n} labels on {len(external.manifest.ids)} images")
-    if params.decision.within == "view" and calibrated.categories == [ALL_IMAGES]:
+    if params.decision.within == "view" and not calibrated.by_view:
         say("no view is known: prediction sets keep their promise over all images together")
 
 

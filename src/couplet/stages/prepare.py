@@ -15,7 +15,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from couplet.datasets.base import Dataset
-from couplet.datasets.raw import RawSet, identical_files, read_raw, read_raw_external
+from couplet.datasets.raw import RawSet, read_raw, read_raw_external
 from couplet.datasets.registry import body_parts
 from couplet.images.packing import SHARD_SIZE, Outcome, Packing
 from couplet.project.console import progress, say
@@ -27,8 +27,6 @@ from couplet.results.weights import refuse_unlisted_weights
 from couplet.running.stale import refuse_stale_folds
 from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
-
-__all__ = ["identical_files", "prepare"]
 
 QUARANTINE = ["image_id", "part", "path", "reason"]
 
@@ -195,10 +193,10 @@ def write_tables(folder: Path, table: DataFrame, readable: pd.Series, raw: RawSe
     write_csv(folder / HERE.quarantine.name, table.loc[~readable, QUARANTINE])
 
     is_test = table["part"] == "test"
-    wanted = table["image_id"][is_test].tolist() if dataset.submission is None else dataset.submission
-    rows = DataFrame({"submission": wanted, "image_id": wanted})
-    rows = rows.rename(columns={"submission": dataset.submission_id or "image_id"})
     if not dataset.external:
+        wanted = table["image_id"][is_test].tolist() if dataset.submission is None else dataset.submission
+        rows = DataFrame({"submission": wanted, "image_id": wanted})
+        rows = rows.rename(columns={"submission": dataset.submission_id or "image_id"})
         write_csv(folder / HERE.submission_rows.name, rows)
 
     image = {

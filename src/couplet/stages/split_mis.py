@@ -43,8 +43,8 @@ def split_mis() -> None:
     groups = groups_to_keep_together(manifest, people, params.split)
     fold = choose_test_part(manifest, people, params.split, params.seed)
     splitter = deal_folds(fold, manifest, groups, params.split, params.seed)
-    scored = np.where(manifest.scored(params.inference.unscored), manifest.truth, np.nan)
-    refuse_untrainable(scored, fold, params.split.folds, params.train.batch_size)
+    scored_truth = manifest.scored_truth(params.inference.unscored)
+    refuse_untrainable(scored_truth, fold, params.split.folds, params.train.batch_size)
     metrics = split_metrics(fold, manifest, splitter)
     torn = metrics.patients_in_two_folds, metrics.pictures_in_two_folds
     if params.split.group_by == "patient" and any(torn):

@@ -79,7 +79,7 @@ class Trainer:
             learning_rate_factor=lambda: self._learning_rate_factor(self.progress.steps),
             parts=self.parts,
         )
-        self.progress = Progress(predictor.level, self.batches.first_epoch)
+        self.progress = Progress(self.batches.first_epoch)
         self.earlier: list[Progress] = []  # of the phases before
         self.best: Tensors = {}
 
@@ -198,7 +198,7 @@ class Trainer:
         state.history.append(
             {
                 "epoch": state.number,
-                **({"level": state.level} if self.predictor.n_levels > 1 else {}),
+                **({"level": self.predictor.level} if self.predictor.n_levels > 1 else {}),
                 "train_loss": mean_loss,
                 "val_auc_macro": auc,
                 "lr": lr,

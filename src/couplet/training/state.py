@@ -36,9 +36,8 @@ class FoldData:
 class Progress:
     """Where the run stands: everything of a checkpoint that is not a tensor."""
 
-    level: int = 0  # of a chain of networks, the one that is trained
     first_epoch: int = 0  # epochs that the levels before may have
-    epoch: int = 0  # of this level
+    epoch: int = 0  # of the level that is trained
     batch: int = 0
     steps: int = 0  # optimiser steps done; skipped and overflowed batches do not count
     loss_sum: float = 0.0

@@ -8,9 +8,7 @@ from pydantic import Field, model_validator
 
 from couplet.settings.schema.external import ExternalParams
 from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Fraction, Idle, Section
-from couplet.settings.schema.sources import SOURCES, Policy, Source
-
-__all__ = ["SOURCES", "DataParams", "Policy", "Source"]
+from couplet.settings.schema.sources import Policy, Source
 
 
 class DataParams(Section):

@@ -47,7 +47,7 @@ class LossParams(Section):
 
     @model_validator(mode="after")
     def _check(self) -> LossParams:
-        if self.smoothing and not getattr(self.settings, "PER_CELL", True):
+        if self.smoothing and not self.per_cell:
             raise ValueError(
                 f"loss.smoothing = {self.smoothing} has no meaning for loss.name = {self.name}: set it to 0"
             )
@@ -57,6 +57,11 @@ class LossParams(Section):
     def settings(self) -> Section:
         """`args` as the loss's own class, for example couplet.settings.losses.asl.Settings."""
         return LOSSES.settings(self.name).model_validate(self.args)
+
+    @property
+    def per_cell(self) -> bool:
+        """Whether it is a sum over cells (image, label), so that an output of its network stands for a probability."""
+        return getattr(self.settings, "PER_CELL", True)
 
 
 def weight_of_positives(prevalence: float) -> float:
