@@ -111,12 +111,37 @@ def test_what_is_written_is_what_is_shown_later(here: Repository, capsys: pytest
 
 
 def test_rows_stand_in_the_published_order_and_are_not_ranked() -> None:
-    rows = [row(system=name) for name in ("zebra", "csra_coco", "paper", "kufel")]
+    rows = [row(system=name) for name in ("zebra", "csra_coco", "dokumaci", "paper", "kufel")]
     text = as_text(rows)
-    places = [text.index(f"\n{name} ") for name in ("kufel", "paper", "csra_coco", "zebra")]
+    places = [text.index(f"\n{name} ") for name in ("kufel", "paper", "dokumaci", "csra_coco", "zebra")]
     assert places == sorted(places)
     assert "AUC 0.8428, nih" in text and "mAP 0.833, coco" in text
-    assert "Not to be set beside the published numbers, kufel, paper, csra_coco: drawn" in text
+    assert "published numbers, kufel, paper, dokumaci, csra_coco: drawn" in " ".join(text.split())
+
+
+def test_numbers_of_other_sets_name_their_set() -> None:
+    rows = [
+        row(system="dokumaci", source="rsna_pneumonia"),
+        row(system="norkin", source="ranzcr_clip"),
+        row(system="cohen", source="combined"),
+    ]
+    lines = as_text(rows).splitlines()
+    ends = {
+        line.split()[0]: re.split("  +", line)[-1]
+        for line in lines
+        if re.match(r"(doku|nork|cohe)\w+  ", line)
+    }
+    assert ends == {
+        "dokumaci": "AUC 0.881, rsna_pneumonia",
+        "norkin": "AUC 0.940, ranzcr_clip",
+        "cohen": "AUC 0.852, padchest",
+    }
+    text = " ".join(" ".join(lines).split())
+    assert (
+        "any row: other images: the published number is of a random split, not said to be by patient." in text
+    )
+    assert "any row: other images: the published number is of hidden test labels." in text
+    assert "any row: other images." in text
 
 
 def test_a_published_precision_is_not_called_a_map() -> None:

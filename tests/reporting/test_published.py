@@ -48,6 +48,61 @@ def test_labels_have_the_mean_that_is_printed_beside_them() -> None:
         assert abs(np.mean(number.labels) - number.values["auc_macro"]) < 5e-4
 
 
+OTHERS = {system.preset: system for system in published().other_xrays}
+
+
+def test_other_sets_have_the_numbers_that_were_read() -> None:
+    found = {
+        name: [(n.data, n.values["auc_macro"], n.split) for n in system.shown]
+        for name, system in OTHERS.items()
+    }
+    assert found == {
+        "cohen": [
+            ("padchest", 0.852, "patients"),
+            ("vindr_cxr", 0.8562, "random"),
+            ("rsna_pneumonia", 0.87, "random"),
+            ("chexpert", 0.8636, "patients"),
+            ("nih", 0.7743, "patients"),
+        ],
+        "cohen_resnet": [
+            ("padchest", 0.8773, "patients"),
+            ("vindr_cxr", 0.7775, "random"),
+            ("rsna_pneumonia", 0.86, "random"),
+            ("nih", 0.8107, "patients"),
+        ],
+        "dokumaci": [("rsna_pneumonia", 0.881, "random"), ("rsna_pneumonia", 0.826, "random")],
+        "norkin": [("ranzcr_clip", value, "hidden") for value in (0.94, 0.945, 0.95)],
+    }
+    assert {number.known for system in OTHERS.values() for number in system.numbers} == {"code"}
+
+
+def test_means_over_other_sets_labels_are_of_what_is_printed() -> None:
+    numbers = [n for system in published().other_xrays for n in system.numbers if n.per_label]
+    assert [len(number.per_label) for number in numbers] == [15, 8, 2, 11, 14, 15, 8, 2, 14]
+    for number in numbers:
+        assert abs(np.mean(list(number.per_label.values())) - number.values["auc_macro"]) < 5e-5
+        assert number.of.startswith(f"mean of {len(number.per_label)} labels")
+    printed = {(name, n.data): n.per_label for name, system in OTHERS.items() for n in system.numbers}
+    assert printed["cohen", "padchest"]["Edema"] == 0.97 and printed["cohen", "padchest"]["Nodule"] == 0.69
+    assert printed["cohen_resnet", "padchest"]["Nodule"] == 0.76
+    assert printed["cohen", "vindr_cxr"]["Pneumothorax"] == 0.93
+    assert printed["cohen_resnet", "vindr_cxr"]["Pneumothorax"] == 0.69
+
+
+@pytest.mark.parametrize(
+    ("preset", "source", "reason"),
+    [
+        ("cohen", "combined", "other images"),
+        ("dokumaci", "rsna_pneumonia", "other images: the published number is of a random split"),
+        ("norkin", "ranzcr_clip", "other images: the published number is of hidden test labels"),
+    ],
+)
+def test_no_run_here_is_of_the_images_of_another_sets_number(preset: str, source: str, reason: str) -> None:
+    for part in ("oof", "test"):
+        measured = row(system=preset, source=source, part=part, own_test=part == "test", changed=())
+        assert why_not(measured, OTHERS[preset].shown).startswith(reason)
+
+
 def test_the_second_papers_printed_rows_contradict_themselves_as_the_guide_says() -> None:
     rows = [
         n for s in published().coco for n in s.numbers if n.printed == "the second paper" and "cp" in n.values
@@ -64,7 +119,7 @@ def test_the_second_papers_printed_rows_contradict_themselves_as_the_guide_says(
 
 
 def test_a_number_from_memory_is_in_the_file_and_is_not_shown() -> None:
-    for system in (*published().xrays, *published().coco):
+    for system in published().systems:
         assert all(number.known in KNOWN for number in system.numbers)
         assert not any(number.known == "memory" for number in (*system.shown, *system.with_labels))
     hidden = [system.name for system in published().coco if not system.shown]
@@ -77,7 +132,7 @@ def test_what_is_defined_has_a_preset_and_what_is_not_a_reason(monkeypatch: pyte
     for name in ("Multi-Evidence", "DecoupleNet", "ML-GLLR"):
         assert coco[name].undefined and not coco[name].preset
         assert coco[name].nearest in ("", *there)
-    assert {system.preset for system in coco.values()} - {""} <= set(there)
+    assert {system.preset for system in published().systems} - {""} <= set(there)
 
 
 NIH = Number(values={"auc_macro": 0.806}, data="nih", split="official", printed="x", known="text")

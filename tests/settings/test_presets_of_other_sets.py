@@ -24,6 +24,7 @@ from couplet.datasets import (
 )
 from couplet.datasets.base import Dataset, image_table, parse_settings
 from couplet.datasets.label_maps import map_to_ours
+from couplet.reporting.published import published
 from couplet.settings.params import Params, flatten, parse_params
 from couplet.settings.presets import load_preset
 from couplet.settings.yaml12 import read_settings
@@ -219,6 +220,22 @@ def test_members_meet_in_the_librarys_labels(
     assert rsna.drop(columns=["Pneumonia", "Lung Opacity"])[dataset.labels[0]].isna().all()
     nih_rows = table[table["source"] == "nih"]
     assert nih_rows["Effusion"].tolist() == theirs["nih"]["Effusion"].tolist()
+
+
+def test_of_each_scored_set_the_printed_labels_are_those_that_it_knows(
+    drawn: dict[str, DataFrame], tmp_path: Path
+) -> None:
+    systems = {system.preset: system for system in published().other_xrays}
+    for name in ("cohen", "cohen_resnet"):
+        params = load_preset(name)
+        table = combined_of(params, tmp_path).table
+        for number in systems[name].numbers:
+            if number.data == params.data.external.source:
+                known = set(params.data.external.label_map)
+            else:
+                rows = table[table["source"] == number.data]
+                known = {label for label in XRV if label in rows and rows[label].notna().all()}
+            assert set(number.per_label) == known, (name, number.data)
 
 
 def test_vindr_is_asked_for_the_labels_that_are_printed_of_it(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from couplet.commands.compare_tables import aligned, wrapped
 from couplet.evaluation.estimate import Estimate
-from couplet.reporting.published import System, digits, published, why_not
+from couplet.reporting.published import digits, published, why_not
 from couplet.results.measured import Measured
 
 HEADS = ["system", "head", "loss", "out of fold", "test part", "published"]
@@ -27,13 +27,9 @@ def as_text(rows: Sequence[Measured]) -> str:
 
 def in_order(rows: Sequence[Measured]) -> list[Measured]:
     """In the order of the published tables, then what is in neither."""
-    systems = _systems()
+    systems = published().systems
     order = {system.preset: place for place, system in enumerate(systems)}
     return sorted(rows, key=lambda row: (order.get(row.system, len(systems)), row.key))
-
-
-def _systems() -> list[System]:
-    return [*published().xrays, *published().coco]
 
 
 def _block(rows: Sequence[Measured]) -> list[str]:
@@ -80,7 +76,7 @@ def _cell(score: Estimate) -> str:
 
 def _published(preset: str) -> str:
     """The first macro-AUC or mAP that is printed of the system, and its data; of some there are other scores alone."""
-    for number in (number for system in _systems() if system.preset == preset for number in system.shown):
+    for number in (n for system in published().systems if system.preset == preset for n in system.shown):
         for key, name in SCORES.items():
             if key in number.values:
                 return f"{name} {digits(number.values[key])}, {number.data}"
@@ -91,7 +87,7 @@ def _not_comparable(rows: Sequence[Measured]) -> list[str]:
     """Which systems may not be set beside the published number, by the reason of their test part, if they have one."""
     reasons: dict[str, list[str]] = {}
     for row in {row.system: row for row in in_order(rows)}.values():
-        for system in _systems():
+        for system in published().systems:
             if system.preset == row.system and (reason := why_not(row, system.shown)):
                 reasons.setdefault(reason, []).append(row.system)
     everybody = {row.system for row in rows}

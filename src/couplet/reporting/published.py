@@ -58,7 +58,8 @@ class Number(Row):
     split: Literal[tuple(SPLITS)]  # type: ignore[valid-type]
     printed: str
     known: Literal[tuple(KNOWN)]  # type: ignore[valid-type]
-    labels: list[Fraction] = []
+    labels: list[Fraction] = []  # AUCs of Table I's labels, in their order
+    per_label: dict[str, Fraction] = {}  # AUCs of a set with other labels, by its source's names
 
     @property
     def shown(self) -> bool:
@@ -72,7 +73,7 @@ class Number(Row):
 
 
 class System(Row):
-    """A system of one of the papers' tables.
+    """A system of one of the papers' tables, or of another set of chest X-rays.
 
     `preset` is its name here, whether or not this checkout has such a preset; `undefined` says why there can be none,
     `nearest` which preset comes nearest.
@@ -110,15 +111,26 @@ class Published(Row):
 
     labels_of_xrays: list[str]
     xrays: Annotated[list[System], Field(min_length=1)]
+    other_xrays: Annotated[list[System], Field(min_length=1)]
     coco: Annotated[list[System], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check(self) -> Published:
-        for system in (*self.xrays, *self.coco):
+        for system in self.systems:
             for number in system.numbers:
                 if number.labels and len(number.labels) != len(self.labels_of_xrays):
                     raise ValueError(f"{system.name}: {len(number.labels)} labels")
         return self
+
+    @property
+    def systems(self) -> list[System]:
+        """All of them, in the file's order."""
+        return [*self.xrays, *self.other_xrays, *self.coco]
+
+    @property
+    def other_sets(self) -> set[str]:
+        """Which data sets the numbers of `other_xrays` are of."""
+        return {number.data for system in self.other_xrays for number in system.shown}
 
 
 @cache

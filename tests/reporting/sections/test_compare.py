@@ -105,6 +105,55 @@ def test_labels_stand_under_their_system(shown: Callable[..., str]) -> None:
     assert hernia.split() == ["Hernia", *(["0.802", "0.914", "0.903", "0.889", "0.921", "0.855"])]
 
 
+def test_numbers_of_other_sets_stand_by_themselves(shown: Callable[..., str]) -> None:
+    html = shown(
+        lambda run: [
+            row(system="dokumaci", source="rsna_pneumonia", part="test", images=2_668, patients=2_668),
+            row(system="kufel"),
+        ]
+    )
+    folded = html[html.index("<summary>Other sets of chest X-rays") :]
+    assert "<h3>Other sets" not in html, "this run is of drawn pictures"
+    dokumaci = row_of(folded, "odokumaci")
+    assert dokumaci.startswith(
+        "odokumaci/pneumonia-rsna dokumaci DenseNet-121 at 128 px two hidden layers over the flattened map BCE 0.881 "
+        "rsna_pneumonia, random split, not said to be by patient; its README 0.826 without augmentation"
+    ), dokumaci
+    assert "0.8000 [0.750, 0.850] test part rsna_pneumonia, 2,668 images of 2,668 patients;" in dokumaci
+    assert "not beside the published: other images: the published number is of a random split" in dokumaci
+    assert "0.940 B0 at 512 px ranzcr_clip, hidden test labels; its README" in row_of(folded, "asnorkin")
+    xrv = row_of(folded, "TorchXRayVision, DenseNet-121")
+    assert (
+        "0.852 mean of 15 labels padchest, split of its own, by patient; TorchXRayVision’s BENCHMARKS.md"
+        in xrv
+    )
+    assert (
+        "0.8562 mean of 8 labels; this set was not trained on vindr_cxr, random split" in xrv
+        and "not run here" in xrv
+    )
+    text = text_of(folded[folded.index("Published numbers per label, and what") :])
+    assert "padchest: Atelectasis 0.77, Cardiomegaly 0.93" in " ".join(text.replace("\xa0", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("rsna_pneumonia", "Some scores under “Other sets of chest X-rays” are of this run’s data set"),
+        ("combined", "This run is on several data sets at once"),
+        ("brax", "of other sets that are named beside them, or of COCO: not comparable"),
+    ],
+)
+def test_a_run_on_such_a_set_has_their_table_open(
+    source: str, sentence: str, project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "SECTIONS", (compare,))
+    project(changes={"data.source": source})
+    html = page.render(read_run(), cast(Gallery, SimpleNamespace()), None)
+    assert sentence in text_of(html)
+    assert ("<h3>Other sets of chest X-rays" in html) == (source != "brax")
+    assert html.count('scope="row">odokumaci') == 1
+
+
 def test_without_measured_rows_the_page_is_as_with_an_empty_file(
     shown: Callable[..., str], tmp_path: Path
 ) -> None:

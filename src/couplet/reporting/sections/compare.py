@@ -1,4 +1,4 @@
-"""This run beside the published numbers of both papers, and how far it may be compared with them."""
+"""This run beside the published numbers of both papers and of other sets, and how far it may be compared with them."""
 
 from __future__ import annotations
 
@@ -34,10 +34,20 @@ NOT_COMPARABLE = {
         "This run is on photographs with other labels: the scores of Table I, all of chest X-rays, say "
         "nothing about it. The second paper’s numbers below are of the whole COCO 2014 validation set."
     ),
+    "combined": (
+        "This run is on several data sets at once, and its number is of all of them together. Each published score is "
+        "of one set: the subgroups of `source` come nearest, on other images than the published ones."
+    ),
 }
+SAME_SET = (
+    "Some scores under “Other sets of chest X-rays” are of this run’s data set, but of a part that their authors drew, "
+    "or of hidden labels: on other images than this run’s, so they say what to expect, and no more. All other scores "
+    "are of other data."
+)
 OTHER_DATA = (
     "This run is on other images than the published scores, which are of NIH ChestX-ray14, of the hidden test part of "
-    "Grand X-Ray SLAM, division B, or of COCO: not comparable, an order of magnitude at best."
+    "Grand X-Ray SLAM, division B, of other sets that are named beside them, or of COCO: not comparable, an order of "
+    "magnitude at best."
 )
 PARTS = {"oof": "out of fold", "test": "test part"}
 
@@ -70,14 +80,21 @@ def content(run: Run, drawn: Drawn) -> dict[str, Any]:
     """The published tables, what runs of the same systems scored here, and a sentence on comparing them."""
     project, found = run.manifest.project, published()
     rows, presets = read_measured(project), preset_names(project)
-    here, model = data_key(run.manifest, run.fold_of), run.params.model
-    table_i, coco = (
+    here, model, source = data_key(run.manifest, run.fold_of), run.params.model, run.params.data.source
+    table_i, other_sets, coco = (
         [_shown(system, presets, rows, here, metric) for system in systems]
-        for systems, metric in ((found.xrays, "auc_macro"), (found.coco, "map"))
+        for systems, metric in (
+            (found.xrays, "auc_macro"),
+            (found.other_xrays, "auc_macro"),
+            (found.coco, "map"),
+        )
     )
+    elsewhere = SAME_SET if source in found.other_sets else OTHER_DATA
     return {
-        "comparability": NOT_COMPARABLE.get(run.params.data.source, OTHER_DATA),
+        "comparability": NOT_COMPARABLE.get(source, elsewhere),
         "table_i": table_i,
+        "other_sets": other_sets,
+        "about_other_sets": source in {*found.other_sets, "combined"} - {"nih"},
         "coco": coco,
         "labels_of_xrays": found.labels_of_xrays,
         "with_labels": [(system, number) for system in found.xrays for number in system.with_labels],
