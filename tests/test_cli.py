@@ -72,12 +72,13 @@ def test_preset_keeps_what_it_is_told_to(project: Path) -> None:
     check = couplet(project, "check").stdout
     assert re.findall(r"^(\S+):.*\(preset paper: ", check, flags=re.MULTILINE) == [
         "data.source",
+        "data.source_args",
         "image.size",
         "image.store_size",
         "image.codec",
         "model.backbone_args",
     ]
-    assert "params.yaml is valid: preset paper, 5 settings differ from it\n" in check
+    assert "params.yaml is valid: preset paper, 6 settings differ from it\n" in check
 
 
 def test_outside_a_project_it_says_so(tmp_path: Path) -> None:

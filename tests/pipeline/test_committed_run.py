@@ -85,7 +85,7 @@ def test_the_ablation_as_in_the_readme(clone: Project) -> None:
     assert "$ couplet compare 'on-*' 'off-*'" in readme
     said = " ".join(clone.run("couplet", "compare", "on-*", "off-*").stdout.split())
     assert said.startswith(
-        "A: on-1 (seed 42, train.repeat 1) B: off-1 (seed 42, train.repeat 1) oof: 1588 images of 641 "
+        "A: on-1 (seed 42, train.repeat 1) B: off-1 (seed 42, train.repeat 1) oof: 1078 images of 441 "
     )
     assert " settings that differ: refiner.enabled: A true, B false device, precision, " in said
     assert said.endswith("on patients like these; nothing about the method (one repeat)")

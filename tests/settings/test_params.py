@@ -175,6 +175,7 @@ def test_phantom_preset_only_shrinks(project_root: Path, monkeypatch: pytest.Mon
     assert differing <= {
         "preset",
         "data.source",
+        "data.source_args",
         "image.size",
         "image.store_size",
         "image.codec",
@@ -183,6 +184,7 @@ def test_phantom_preset_only_shrinks(project_root: Path, monkeypatch: pytest.Mon
         "model.backbone_args",
         "optimizer.lr",
         "train.arithmetic",
+        "train.batch_size",
         "schedule.epochs",
     }
 

@@ -127,6 +127,7 @@ COUPLET = ("python", "-c", "import sys; sys.path.insert(0, 'src'); from couplet.
 
 # What makes a run tiny: a few hundred thousand parameters, 32 pixels, one core.
 TINY: dict[str, Any] = {
+    "data.source_args": {},
     "image.size": 32,
     "image.store_size": 36,
     "model.backbone_args": {
