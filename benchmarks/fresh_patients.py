@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ROOT, Section, Size, Table, at_least, at_most, figure, run_command
+from couplet.datasets.phantom import draw_missing
 from couplet.evaluation.calibration.error import brier_skills, log_losses, macro_parts, squared_errors
 from couplet.evaluation.calibration.slopes import CalibrationLine, calibration_lines
 from couplet.evaluation.hits import patient_shares
@@ -26,7 +27,6 @@ from couplet.evaluation.set_scores import set_scores
 from couplet.evaluation.sets import prediction_sets, realised_coverage
 from couplet.inference.calibrate import of_ensemble
 from couplet.inference.ensemble import mean_over_folds, read_predicted
-from couplet.phantom.drawing import draw_phantom
 from couplet.project.project import Project
 from couplet.results.calibrated import Calibrated, read_calibrated, set_categories
 from couplet.results.calibration_tables import CLASSES, patient_coverage
@@ -37,7 +37,7 @@ from tests.support.projects import new_project
 
 SEED = 4711  # of the drawing; the phantom's is 42
 PATIENTS = {"full": 2_000, "tiny": 40}
-SIDE = 112  # of the phantom's pictures, in pixels
+SIDE = 96  # of the committed phantom's pictures, in pixels
 COVERAGE = [
     "class",
     "view",
@@ -96,14 +96,16 @@ def study(committed: Project, folder: Path, n_patients: int, side: int) -> Secti
     predicted = read_predicted(committed, params.split.folds)
     rows = predicted.oof_rows, predicted.test_rows
     calibrated = read_calibrated(predicted.manifest, predicted.fold_of, *rows, params)
-    draw_phantom(folder / "raw/phantom", n_patients, side, SEED)
-    return judged(predict(committed, folder), calibrated, predicted.labels)
+    drawn: dict[str, object] = {"patients": n_patients, "size": side, "seed": SEED}
+    draw_missing(folder / "raw/phantom", drawn)
+    return judged(predict(committed, folder, drawn), calibrated, predicted.labels)
 
 
-def predict(committed: Project, folder: Path) -> Fresh:
-    """What the run's models say of the patients in `folder`/raw."""
+def predict(committed: Project, folder: Path, drawn: dict[str, object]) -> Fresh:
+    """What the run's models say of the patients in `folder`/raw, who were drawn with these settings."""
     fresh = new_project(folder / "project", "phantom", folder / "raw", {})
     shutil.copy(committed.params, fresh.folder)
+    fresh.set_params({"data.source_args": drawn})
     (fresh.folder / "data/models").symlink_to(committed.model(0).parent.absolute())
     fresh.run("python", "stages/prepare.py")
     # In a process of its own, with the arithmetic that the launchers fix before torch starts.

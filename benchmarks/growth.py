@@ -11,13 +11,13 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import Claim, Section, Size, Table, at_most, run_command
-from benchmarks.pipeline import Rows, StageRun, draw, fresh_checkout, read_log, stopwatch
+from benchmarks.pipeline import Rows, StageRun, draw, fresh_checkout, large_phantom, read_log, stopwatch
 from tests.support.projects import TINY, Project
 
 COPIES = {"full": (1, 4, 16), "tiny": (1, 2)}
 COHORT = {"full": {"n_patients": 400}, "tiny": {"n_patients": 16, "size": 48}}  # about 2.5 images of each
 ONE_EPOCH: dict[str, Any] = {"schedule.epochs": 1, "schedule.warmup_epochs": 0}
-CHANGES = {"full": ONE_EPOCH, "tiny": TINY | ONE_EPOCH | {"split.folds": [0, 1]}}
+CHANGES = {"full": large_phantom() | ONE_EPOCH, "tiny": TINY | ONE_EPOCH | {"split.folds": [0, 1]}}
 STAGES = {
     "full": (["prepare"], ["split_mis"], ["train_fold", "0"], ["evaluate_fold", "0"]),
     "tiny": (["prepare"], ["split_mis"], ["train_fold", "0"]),
@@ -28,8 +28,8 @@ WITHIN = 1.15
 
 NOTES = [
     "The images of the smallest set are drawn; larger sets hold them again as those of other patients (hard links, so "
-    "md5s repeat; no stage looks for that). The launchers run one by one: fold 0, one epoch, else the phantom's "
-    "preset. Figures are medians over the rounds, of work the least.",
+    "md5s repeat; no stage looks for that). The launchers run one by one: fold 0, one epoch, else the "
+    "preset phantom_large. Figures are medians over the rounds, of work the least.",
     "Work leaves out the interpreter and all imports. `of one image more` is the difference between the work on two "
     "sizes by that between their numbers of images: what a run costs once, like building the network, is not in it.",
     "Labels: the bytes of manifest.csv and of folds.csv, and 8 for each image and label.",

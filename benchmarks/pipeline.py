@@ -14,15 +14,15 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.harness import Section, Size, Table, at_most, interleave, run_command
+from benchmarks.harness import ROOT, Section, Size, Table, at_most, interleave, run_command
+from couplet.project.project import Project as Paths
+from couplet.settings.params import flatten, load_params
+from couplet.settings.presets import load_preset
 from tests.support.projects import TINY, Project, new_project
 
 TARGETS: dict[Size, list[str]] = {"full": [], "tiny": ["train_fold@0"]}  # none: the whole graph
 CHANGES = {"full": {}, "tiny": TINY | {"split.folds": [0, 1], "schedule.epochs": 2}}
-COHORT: dict[Size, dict[str, int]] = {
-    "full": {},
-    "tiny": {"n_patients": 30, "size": 48},
-}  # full: as committed
+TINY_COHORT = {"n_patients": 30, "size": 48}
 NO_OPS = {"full": 3, "tiny": 1}
 LARGEST = 5  # packages that are named with their share of the imports
 
@@ -90,7 +90,7 @@ class StageRun:
 def run(size: Size) -> Section:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        drawing = draw(folder / "raw/phantom", COHORT[size])
+        drawing = draw(folder / "raw/phantom", committed_cohort() if size == "full" else TINY_COHORT)
         project = fresh_checkout(folder, CHANGES[size])
         if size == "full":  # a small one must stay: the stage would draw the whole one
             shutil.rmtree(folder / "raw")
@@ -149,6 +149,20 @@ def stage_table(runs: list[StageRun]) -> Table:
 
 
 # --- a checkout, and how its stages are watched ---------------------------------------------------------------
+
+
+def committed_cohort() -> dict[str, int]:
+    """How the committed run's phantom is drawn, as `draw_phantom` takes it."""
+    args = load_params(ROOT / "params.yaml").data.source_args
+    return {"n_patients": args["patients"], "size": args["size"]}
+
+
+def large_phantom() -> dict[str, Any]:
+    """Dotted settings in which the preset phantom_large differs from the committed run's."""
+    large, small = (
+        flatten(load_preset(name, Paths(ROOT)).as_dict()) for name in ("phantom_large", "phantom")
+    )
+    return {key: value for key, value in large.items() if value != small[key] and key != "preset"}
 
 
 def draw(folder: Path, cohort: dict[str, int]) -> float:

@@ -19,14 +19,14 @@ from safetensors.numpy import load
 
 from benchmarks.growth import ONE_EPOCH
 from benchmarks.harness import Claim, Section, Size, Table
-from benchmarks.pipeline import draw, fresh_checkout
+from benchmarks.pipeline import draw, fresh_checkout, large_phantom
 from tests.support.projects import MODEL, TINY, Project, progress_of, wait_for
 
 TORCHRUN = "torchrun --standalone --nproc-per-node={} --shutdown-timeout=300"
 STAGE = ("python", "stages/train_fold.py", "0")
 COHORT: dict[Size, dict[str, int]] = {"full": {}, "tiny": {"n_patients": 24, "size": 48}}
 CHANGES: dict[Size, dict[str, Any]] = {
-    "full": ONE_EPOCH,
+    "full": large_phantom() | ONE_EPOCH,
     "tiny": TINY | ONE_EPOCH | {"split.folds": [0, 1], "train.batch_size": 16},
 }
 # Each part keeps 8 images at least, so four parts want a step of 32.
@@ -36,7 +36,7 @@ EQUAL = "equal"
 
 NOTES = [
     "Each run is the launcher of train_fold; several processes are torchrun's on one machine (gloo), one thread each. "
-    "One epoch of fold 0, else the phantom's preset; four parts with 32 images a step, all else with 24.",
+    "One epoch of fold 0, else the preset phantom_large; four parts with 32 images a step, all else with 24.",
     "Probabilities are those of the fold's images as evaluate_fold predicts them, from the averaged weights. Files are "
     "those of the model, without the record that names its settings. Differences of weights are relative, in L2 norm.",
     "Another instruction set is native arithmetic: the same settings, other roundings. It is what rounding alone does.",

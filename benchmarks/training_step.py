@@ -62,7 +62,7 @@ def cases(size: Size) -> list[Case]:
         narrow = {"backbone": "resnet18", "backbone_args": {"channels": [8, 8, 16, 16]}}
         graphs = given.settings("db_dgcn_cxr", image=image, train=train, model=narrow)
         return [
-            Case("thin SE-ResNeXt", given.settings("phantom", image=image, train=train), 2, 6),
+            Case("thin SE-ResNeXt", given.settings("phantom_large", image=image, train=train), 2, 6),
             Case("thin ResNet + DB-DGCN", graphs, 2, 6),
         ]
     image, model = {"size": 448, "store_size": 512}, {"backbone": "resnet101"}
@@ -70,7 +70,7 @@ def cases(size: Size) -> list[Case]:
     return [
         Case("seresnext101_32x4d at 380", given.settings("paper", train=train), 2, 4),
         Case("resnet101 + DB-DGCN at 448", graphs, 2, 4),
-        Case("the phantom's thin net at 64", given.settings("phantom"), 20, 480),
+        Case("the large phantom's thin net at 64", given.settings("phantom_large"), 20, 480),
     ]
 
 
@@ -192,7 +192,7 @@ def disagreement() -> float:
     """Largest difference of a probability after three steps of each in float32 on the same views."""
     image, train = {"size": 32, "store_size": 36}, {"batch_size": 8}
     params = given.settings(
-        "phantom",
+        "phantom_large",
         image=image,
         train=train,
         model={"dropout": 0.0},

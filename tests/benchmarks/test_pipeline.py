@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import pipeline
 from benchmarks.harness import ROOT, Section, run_command
+from couplet.settings.params import load_params
 
 
 @pytest.fixture(scope="module")
@@ -60,4 +61,6 @@ def test_the_stopwatch_sees_memory_and_passes_failures_on(tmp_path: Path) -> Non
 
 
 def test_the_full_run_is_the_committed_phantom(project_root: Path) -> None:
-    assert project_root == ROOT and pipeline.CHANGES["full"] == {} and pipeline.COHORT["full"] == {}
+    assert project_root == ROOT and pipeline.CHANGES["full"] == {}
+    args = load_params(ROOT / "params.yaml").data.source_args
+    assert pipeline.committed_cohort() == {"n_patients": args["patients"], "size": args["size"]}
