@@ -25,7 +25,9 @@ def shared_pictures(patients: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     >>> shared_pictures(np.array(["a", "b", "b"]), np.array(["x", "x", "y"])).tolist()
     [True, True, False]
     """
-    return (pictures != "") & _has_several(pictures, patients)
+    shared = (pictures != "") & pd.Series(pictures, dtype=object).duplicated(keep=False).to_numpy()
+    shared[shared] = _has_several(pictures[shared], patients[shared])  # few pictures come twice
+    return shared
 
 
 def linked_patients(patients: np.ndarray, pictures: np.ndarray) -> np.ndarray:
@@ -72,8 +74,9 @@ def pictures_in_two_parts(patients: np.ndarray, pictures: np.ndarray, parts: np.
     >>> pictures_in_two_parts(np.array(["a", "b", "c", "c"]), np.array(["x", "x", "y", "y"]), np.array([0, 1, 0, 1]))
     1
     """
-    torn = shared_pictures(patients, pictures) & _has_several(pictures, parts)
-    return len(pd.unique(pictures[torn]))
+    shared = shared_pictures(patients, pictures)
+    torn = _has_several(pictures[shared], parts[shared])
+    return len(pd.unique(pictures[shared][torn]))
 
 
 def shared_between(sets: np.ndarray, patients: np.ndarray, pictures: np.ndarray) -> dict[str, dict[str, int]]:
