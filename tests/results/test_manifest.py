@@ -208,7 +208,10 @@ def test_every_reader_of_a_long_table_is_free_of_warnings(project: Path) -> None
 def test_columns_of_groups_are_text_and_named(project: Path) -> None:
     manifest = read_manifest()
     assert manifest.group_columns == ()
-    table = manifest.table.assign(device=["07", "7"])
+    assert not set(manifest.labels) & set(manifest.table)  # they are `truth`
+    table = manifest.table.assign(
+        device=["07", "7"], **dict(zip(manifest.labels, manifest.truth.T, strict=True))
+    )
     write_manifest(HERE.prepared, table, manifest.labels, ["device"])
     assert HERE.manifest.read_text().splitlines()[0] == HEADER.strip().replace(
         "picture,Edema", "picture,device,Edema"

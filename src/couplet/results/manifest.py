@@ -26,7 +26,7 @@ class Manifest:
     """All readable images, sorted by image_id, and what is known of them. N rows, L labels.
 
     Attributes:
-        table: the columns of manifest.csv.
+        table: the columns of manifest.csv but the labels, which are `truth`.
         labels: names of the L labels.
         truth: (N, L) float32: 1, 0 or NaN for unknown.
         positions: (N,) where each image stands in the store.
@@ -138,7 +138,9 @@ def read_manifest(project: Project = HERE) -> Manifest:
         raise UserError(f"{project.manifest}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
     positions = store_positions(table, project.manifest)
     members = tuple(str(name) for name in about.get("members") or ())
-    return Manifest(table, labels, truth, positions, dict(about.get("notes") or {}), project, groups, members)
+    about_images = table.drop(columns=labels)
+    notes = dict(about.get("notes") or {})
+    return Manifest(about_images, labels, truth, positions, notes, project, groups, members)
 
 
 def store_positions(table: pd.DataFrame, path: Path) -> np.ndarray:
