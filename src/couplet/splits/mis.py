@@ -16,18 +16,13 @@ gained nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 
-# Chi-square terms are integers (fixed point), so that no rounding of a sum decides where a patient goes:
-# the folds are the same on every machine. 2^26 leaves room for 10^9 counts of one patient.
-UNIT = 1 << 26
-# With few patients not all counts can be even; labels come before pairs. A label's weight, in pairs, grows
-# with the number of pairs that could outvote it: 2 with 14 labels, 6 with 80 (tried: 1 to 48).
-LABELS_PER_WEIGHT = 14
+from couplet.splits.group_counts import GroupCounts, group_counts
+
 # Identical patients are dealt in bulk, in exact proportion. Of every group of identical patients with few counts (at
 # most LIGHT that are not 0: an image with one label pair, say) so many are dealt one by one at the end, where they
 # even out the differences that patients with many counts have left.
@@ -96,25 +91,10 @@ def stratified_group_parts(
     if len(truth) == 0:
         return np.empty(0, dtype=np.int64)
     group_of_row, turn_G = _shuffled_groups(groups, seed)
-    counts = _group_counts(truth, group_of_row)
+    counts = group_counts(truth, group_of_row)
     part_G = _deal_identical(counts, share_K)
     _deal_heaviest_first(counts, share_K, turn_G, part_G)
     return part_G[group_of_row]
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """What stratification balances, as a sparse G x F table sorted by group: the M cells that are not 0.
-
-    Feature a * L + b (a <= b) is the label pair (a, b), for a = b the label itself; L * L is the number of
-    rows; L * L + 1 + l the unknown (or known negative) rows of label l.
-    """
-
-    group: np.ndarray  # (M,)
-    feature: np.ndarray  # (M,)
-    count: np.ndarray  # (M,) int64, at least 1
-    start: np.ndarray  # (G + 1,) group g has cells start[g] .. start[g + 1]
-    weight: np.ndarray  # (F,) int64, w_f / C_f in units of 1 / UNIT
 
 
 def _shuffled_groups(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,38 +115,7 @@ def _shuffled_groups(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndar
     return rank[same[code]], digest[order, 0]
 
 
-def _group_counts(truth: np.ndarray, group_of_row: np.ndarray) -> _Counts:
-    """Count rows, positives, positive pairs and unknowns of each group."""
-    n_labels = truth.shape[1]
-    n_features = n_labels * n_labels + 1 + n_labels
-    base = group_of_row * n_features
-    keys = [base + n_labels * n_labels]
-    row, label = np.nonzero(truth == 1)
-    n_positive = np.bincount(row, minlength=len(truth))
-    first = np.cumsum(n_positive) - n_positive
-    for m in np.unique(n_positive[n_positive > 0]).tolist():  # all rows with m positives at once
-        rows = np.flatnonzero(n_positive == m)
-        positives = label[first[rows][:, None] + np.arange(m)]
-        a, b = np.triu_indices(m)
-        keys.append((base[rows][:, None] + positives[:, a] * n_labels + positives[:, b]).ravel())
-    unknown = truth != truth
-    for c in np.flatnonzero(unknown.any(axis=0)).tolist():
-        # Rows and positives are balanced already: balancing either the negatives or the unknown cells balances
-        # the other too, so the rarer of the two is counted.
-        negative = truth[:, c] == 0
-        rarer = negative if negative.sum() < unknown[:, c].sum() else unknown[:, c]
-        keys.append(base[rarer] + n_labels * n_labels + 1 + c)
-
-    key, count = np.unique(np.concatenate(keys), return_counts=True)
-    group, feature = np.divmod(key, n_features)
-    total = np.bincount(feature, weights=count, minlength=n_features).astype(np.int64)
-    weight = UNIT // np.maximum(total, 1)
-    weight[np.arange(n_labels) * (n_labels + 1)] *= 1 + n_labels // LABELS_PER_WEIGHT
-    start = np.searchsorted(group, np.arange(group[-1] + 2))
-    return _Counts(group, feature, count, start, np.maximum(weight, 1))
-
-
-def _deal_identical(counts: _Counts, share_K: np.ndarray) -> np.ndarray:
+def _deal_identical(counts: GroupCounts, share_K: np.ndarray) -> np.ndarray:
     """Deal groups that are equal in every count, in exact proportion.
 
     Returns the (G,) part of each group, K for those that are not dealt yet.
@@ -174,7 +123,7 @@ def _deal_identical(counts: _Counts, share_K: np.ndarray) -> np.ndarray:
     # Equal counts have equal sums of random numbers modulo 2^64; unequal ones collide once in 10^19 pairs,
     # and even that costs a little balance only.
     mark = np.random.default_rng(0).integers(0, 2**64, len(counts.weight), dtype=np.uint64)
-    marks = np.add.reduceat(mark[counts.feature] * counts.count.astype(np.uint64), counts.start[:-1])
+    marks = np.add.reduceat(mark[counts.feature] * counts.count.view(np.uint32), counts.start[:-1])
     _, example, kind_G, size = np.unique(marks, return_index=True, return_inverse=True, return_counts=True)
     place_G = np.empty(len(marks), dtype=np.int64)
     place_G[np.argsort(kind_G, kind="stable")] = np.arange(len(marks)) - np.repeat(
@@ -187,7 +136,7 @@ def _deal_identical(counts: _Counts, share_K: np.ndarray) -> np.ndarray:
 
 
 def _deal_heaviest_first(
-    counts: _Counts, share_K: np.ndarray, turn_G: np.ndarray, part_G: np.ndarray
+    counts: GroupCounts, share_K: np.ndarray, turn_G: np.ndarray, part_G: np.ndarray
 ) -> None:
     """Deal the rest one by one, in place, each to the part where the chi-square grows least.
 
@@ -204,7 +153,7 @@ def _deal_heaviest_first(
     rest = np.flatnonzero(part_G == n_parts)
     rest = rest[np.argsort(-magnitude[rest], kind="stable")]
 
-    dealt = part_G[counts.group]
+    dealt = np.repeat(part_G.astype(np.int32), np.diff(counts.start))
     done = dealt < n_parts
     cell = counts.feature[done] * n_parts + dealt[done]
     shape = (len(counts.weight), n_parts)

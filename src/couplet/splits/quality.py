@@ -48,9 +48,8 @@ def label_pair_distribution_deviation(truth: np.ndarray, folds: np.ndarray) -> f
     positive_NL, size_J, rows_J = _by_fold(truth, folds)
     first, second = np.triu_indices(positive_NL.shape[1], k=1)
     # float64 products of 0/1 matrices are exact and use the fast matrix product.
-    positive = positive_NL.astype(np.float64)
-    together_J = (positive[rows].T @ positive[rows] for rows in rows_J)
-    count_JP = np.array([together[first, second] for together in together_J]).reshape(len(size_J), -1)
+    positive_J = (positive_NL[rows].astype(np.float64) for rows in rows_J)
+    count_JP = np.array([(one.T @ one)[first, second] for one in positive_J]).reshape(len(size_J), -1)
     return _mean_deviation(count_JP[:, count_JP.sum(axis=0) > 0], size_J)
 
 

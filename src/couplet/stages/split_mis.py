@@ -168,14 +168,16 @@ def deal_folds(
     """
     rows = np.flatnonzero(fold == "")
     rows = rows[np.argsort(manifest.ids[rows], kind="stable")]  # the image splitters depend on the order
-    labels, n_folds, n_groups = manifest.truth[rows], len(split.folds), len(pd.unique(groups[rows]))
+    labels, together, n_folds = manifest.truth[rows], groups[rows], len(split.folds)
+    n_groups = len(pd.unique(together))
     if split.group_by == "patient":
         largest = max(split.holdout, 1 - split.holdout) if split.holdout > 0 else 1 / n_folds
-        images = (manifest.ids[rows], manifest.patients[rows], manifest.pictures[rows])
-        refuse_too_many_linked(*images, groups[rows], largest)
+        refuse_too_many_linked(
+            manifest.ids[rows], manifest.patients[rows], manifest.pictures[rows], together, largest
+        )
     if split.holdout > 0:
         names, splitter = ["0", "train"], GROUPED
-        part = stratified_group_parts(labels, groups[rows], [split.holdout, 1 - split.holdout], seed)
+        part = stratified_group_parts(labels, together, [split.holdout, 1 - split.holdout], seed)
         setting = f"split.holdout = {split.holdout}"
     else:
         names = [str(k) for k in split.folds]
@@ -185,8 +187,8 @@ def deal_folds(
                 f"{setting} needs at least {_count(n_folds, split)}, and {n_groups} can be dealt to them: "
                 "list fewer folds, lower split.test_fraction or bring more data"
             )
-        together = groups[rows] if split.group_by == "patient" else None
-        part, splitter = stratified_folds(labels, together, n_folds, seed)
+        by_patient = together if split.group_by == "patient" else None
+        part, splitter = stratified_folds(labels, by_patient, n_folds, seed)
     size = np.bincount(part, minlength=len(names))
     if (size == 0).any():
         raise UserError(
