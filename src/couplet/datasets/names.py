@@ -42,8 +42,9 @@ def check_names(names: Series, where: Callable[[Any], str]) -> None:
     Traceback (most recent call last):
     couplet.project.errors.UserError: row 1: '=1+1' would be a formula in a spreadsheet: rename it, ...
     """
+    once = names.drop_duplicates()  # the first of each: sexes, views and ages come a million times
     # Python's own expressions: pandas hands a pattern to pyarrow where that is installed, whose kind is another.
-    for row, name in names.items():
+    for row, name in zip(once.index, once.to_numpy(), strict=True):
         if _UNPRINTABLE.search(name):
             raise UserError(
                 f"{where(row)}: {name!r} holds control characters: rename it, with printable ones only"
