@@ -165,7 +165,8 @@ def _images(member: _Read, groups: list[str], labels: list[str]) -> DataFrame:
     images[GROUP] = member.name
     for name in groups:
         images[name] = table[name] if name in member.groups else ""
-    return pd.concat([images, member.map.values(table, labels)], axis=1)
+    # 1, 0 and NaN in half of float64's memory: these columns and those of all rows are there at once.
+    return pd.concat([images, member.map.values(table, labels).astype("float32")], axis=1)
 
 
 def _say_member(member: _Read, labels: list[str]) -> None:
