@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -66,28 +66,53 @@ def write_tables(folder: Path, n: int) -> None:
     """nih/, chexpert/ and slam/ with a third of `n` rows each (NIH's has what is left over)."""
     random = np.random.default_rng(0)
     share = n // 3
-    patients = np.arange(n) // IMAGES_PER_PATIENT + 1
-
     findings = [*nih.FINDINGS, "Effusion|Edema", nih.NO_FINDING]
-    found = random.choice(findings, n - 2 * share)
-    header = [*nih.COLUMNS, "Patient Age", "Patient Gender", "View Position"]
-    rows = ([f"{i:08d}_000.png", found[i], 0, patients[i], 50, "F", "PA"] for i in range(n - 2 * share))
-    _write(folder / "nih" / nih.TABLES[0], header, rows)
-
-    cells = random.choice(["1.0", "0.0", "-1.0", ""], (share, len(chexpert.LABELS)))
-    images = (
-        f"CheXpert-v1.0/train/patient{patients[i]:05d}/study1/view{i}_frontal.jpg" for i in range(share)
-    )
-    rows = ([image, "Female", 50, "Frontal", "AP", *cells[i]] for i, image in enumerate(images))
-    _write(folder / "chexpert/train.csv", [*chexpert.PEOPLE, *chexpert.LABELS], rows)
+    write_nih(folder, random.choice(findings, n - 2 * share))
+    write_chexpert(folder, random.choice(["1.0", "0.0", "-1.0", ""], (share, len(chexpert.LABELS))))
 
     zero_one = random.choice(["0", "1"], (share, len(grand_xray_slam.LABELS)))
-    names = (f"{patients[i]:08d}_001_{i % IMAGES_PER_PATIENT + 1:03d}.jpg" for i in range(share))
-    rows = ([name, patients[i], 1, "Male", 50, "Frontal", "AP", *zero_one[i]] for i, name in enumerate(names))
-    _write(folder / "slam/train2.csv", [*grand_xray_slam.PEOPLE, *grand_xray_slam.LABELS], rows)
+    rows = (
+        [f"{patient:08d}_001_{i % IMAGES_PER_PATIENT + 1:03d}.jpg", patient, 1, "Male", 50, "Frontal", "AP"]
+        for i, patient in patients(share)
+    )
+    header = [*grand_xray_slam.PEOPLE, *grand_xray_slam.LABELS]
+    write_rows(folder / "slam/train2.csv", header, ([*row, *zero_one[i]] for i, row in enumerate(rows)))
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_nih(folder: Path, found: Sequence[str] | np.ndarray) -> None:
+    """nih/ with an image for each of these cells of `Finding Labels`."""
+    header = [*nih.COLUMNS, "Patient Age", "Patient Gender", "View Position"]
+    rows = (
+        [f"{i:08d}_000.png", found[i], 0, patient, *age_sex(patient), "PA" if i % 3 else "AP"]
+        for i, patient in patients(len(found))
+    )
+    write_rows(folder / "nih" / nih.TABLES[0], header, rows)
+
+
+def write_chexpert(folder: Path, cells: np.ndarray) -> None:
+    """chexpert/ with an image for each row of these (N, 14) cells of text."""
+    header = [*chexpert.PEOPLE, *chexpert.LABELS]
+    rows = (
+        [
+            f"CheXpert-v1.0/train/patient{patient:05d}/study1/view{i}_frontal.jpg",
+            *("Female" if patient % 2 else "Male", age_sex(patient)[0], "Frontal"),
+            *("AP" if i % 3 else "PA", *cells[i]),
+        ]
+        for i, patient in patients(len(cells))
+    )
+    write_rows(folder / "chexpert/train.csv", header, rows)
+
+
+def patients(n: int) -> Iterator[tuple[int, int]]:
+    """Each image's number and its patient's."""
+    return ((i, i // IMAGES_PER_PATIENT + 1) for i in range(n))
+
+
+def age_sex(patient: int) -> tuple[int, str]:
+    return 19 + patient % 72, "F" if patient % 2 else "M"
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(chain([header], rows))

@@ -79,6 +79,10 @@ def measured(scale: Scale) -> Sized:
         folder = Path(name)
         in_child("synthetic_run", "write_run", folder, json.dumps(asdict(scale)))
         stages = {stage: run_stage(stage, folder) for stage in STAGES}
-        page = [path for path in (folder / "plots").rglob("*") if path.is_file()]
-        page_mb = sum(path.stat().st_size for path in page) / 2**20
-        return Sized(scale, stages, page_mb, (folder / "data/prepared/manifest.csv").stat().st_size / 2**20)
+        manifest_mb = (folder / "data/prepared/manifest.csv").stat().st_size / 2**20
+        return Sized(scale, stages, page_mb(folder), manifest_mb)
+
+
+def page_mb(folder: Path) -> float:
+    """MB of a project's report with its pictures and tables."""
+    return sum(path.stat().st_size for path in (folder / "plots").rglob("*") if path.is_file()) / 2**20

@@ -91,6 +91,23 @@ def write_run(scale: str) -> None:
     manifest = read_manifest(project)
     fold_of = np.where(is_test, "test", (patient % len(params.split.folds)).astype(str))
     write_folds(manifest, fold_of)
+    write_split_metrics(project, split_metrics(fold_of, manifest, "by chance"))
+    write_predicted(manifest, fold_of, log_odds, params, random)
+
+
+def write_predicted(
+    manifest: Manifest, fold_of: np.ndarray, log_odds: np.ndarray, params: Params, random: np.random.Generator
+) -> None:
+    """Write what the folds' models leave, and pictures: all that ensemble_predict and report read beside the split.
+
+    Args:
+        manifest: of N images and L labels.
+        fold_of: (N,) text.
+        log_odds: (N, L) of a positive; each model has errors of its own.
+        params: those in params.yaml.
+        random: of the errors, the pictures and the couplings.
+    """
+    project, is_test = manifest.project, fold_of == "test"
     for fold in params.split.folds:
         eta = expit(log_odds + 0.7 * random.normal(size=log_odds.shape))
         p = output_of(eta, posterior_of(params.loss), 0.3).astype(np.float32).astype(np.float64)
@@ -98,9 +115,8 @@ def write_run(scale: str) -> None:
             (fold_of == str(fold), project.fold_predictions(fold)),
             (is_test, project.test_predictions(fold)),
         ):
-            write_predictions(path, manifest.ids[rows], labels, p[rows])
+            write_predictions(path, manifest.ids[rows], manifest.labels, p[rows])
     _write_pictures(manifest, random)
-    write_split_metrics(project, split_metrics(fold_of, manifest, "by chance"))
     for fold in params.split.folds:
         _write_model(manifest, params, fold, np.flatnonzero(fold_of == str(fold)), random)
 
