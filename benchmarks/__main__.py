@@ -38,11 +38,20 @@ NAMES = (
     "pipeline",
     "growth",
     "growth_1m",
+    "combined_1m",
     "scale_out",
     "gpu",
 )
 # They have answered their question: their results stay on the page, and they run when they are named.
-STUDIES = ("training_epoch", "codec_auc", "splitting_1m", "fresh_patients", "growth_1m", "scale_out")
+STUDIES = (
+    "training_epoch",
+    "codec_auc",
+    "splitting_1m",
+    "fresh_patients",
+    "growth_1m",
+    "combined_1m",
+    "scale_out",
+)
 DEFAULT = tuple(name for name in NAMES if name not in STUDIES)
 NAMES_HELP = (
     f"Which of {', '.join(DEFAULT)} (without a name: all of these), "

@@ -61,7 +61,16 @@ def test_a_section_survives_json_and_is_shown_as_it_is():
 
 
 def test_every_benchmark_is_on_the_list():
-    own = {"__init__", "__main__", "harness", "given", "plain", "resampling", "synthetic_run"}
+    own = {
+        "__init__",
+        "__main__",
+        "harness",
+        "given",
+        "plain",
+        "resampling",
+        "synthetic_run",
+        "combined_tables",
+    }
     assert {path.stem for path in Path(harness.__file__).parent.glob("*.py")} - own == set(NAMES)
 
 
@@ -72,7 +81,7 @@ def test_studies_run_when_they_are_named_and_keep_their_place_on_the_page(monkey
     monkeypatch.setattr("benchmarks.__main__.FOLDER", tmp_path)
     (tmp_path / "results").mkdir()
     main()
-    assert ran == list(DEFAULT) and set(DEFAULT) | set(STUDIES) == set(NAMES) and len(STUDIES) == 6
+    assert ran == list(DEFAULT) and set(DEFAULT) | set(STUDIES) == set(NAMES) and len(STUDIES) == 7
     main([STUDIES[0]])
     assert ran[-1] == STUDIES[0]
     for study in STUDIES:
