@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 from pydantic import Field
 
 from couplet.datasets.base import META, Dataset, Settings, keys_below, parse_settings
@@ -158,8 +159,8 @@ def _images(member: _Read, groups: list[str], labels: list[str]) -> DataFrame:
     table, prefix = member.table, f"{member.name}/"
     images = table[list(META)].assign(
         image_id=prefix + table["image_id"],
-        patient_id=(prefix + table["patient_id"]).where(table["patient_id"] != "", ""),
-        study_id=(prefix + table["study_id"]).where(table["study_id"] != "", ""),
+        patient_id=_prefixed(prefix, table["patient_id"]),
+        study_id=_prefixed(prefix, table["study_id"]),
         path=prefix + table["path"],
     )
     images[GROUP] = member.name
@@ -167,6 +168,13 @@ def _images(member: _Read, groups: list[str], labels: list[str]) -> DataFrame:
         images[name] = table[name] if name in member.groups else ""
     # 1, 0 and NaN in half of float64's memory: these columns and those of all rows are there at once.
     return pd.concat([images, member.map.values(table, labels).astype("float32")], axis=1)
+
+
+def _prefixed(prefix: str, column: Series) -> Series:
+    """The names of a column, which many rows share, behind the member's own; what is empty stays empty."""
+    code, names = pd.factorize(column.to_numpy(), use_na_sentinel=False)
+    whole = np.array([prefix + name if name else "" for name in names], dtype=object)
+    return Series(whole[code], index=column.index, dtype=str)
 
 
 def _say_member(member: _Read, labels: list[str]) -> None:
