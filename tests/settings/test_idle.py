@@ -39,6 +39,10 @@ def lines(**changes: Any) -> list[str]:
             "lower it, take it out or raise schedule.epochs",
         ),
         (
+            {**PLATEAU, "schedule.factor": 2.0},
+            "params.yaml: schedule.factor = 2.0 is not allowed: it should be less than or equal to 1",
+        ),
+        (
             {"loss.smoothing": 1.0},
             "params.yaml: loss.smoothing = 1.0 is not allowed: it should be less than 1",
         ),

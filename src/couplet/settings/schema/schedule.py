@@ -12,7 +12,6 @@ from couplet.settings.schema.section import (
     PAPER_1,
     PAPER_2,
     Idle,
-    Positive,
     Section,
     not_read,
 )
@@ -36,8 +35,12 @@ class ScheduleParams(Section):
     milestones: list[int] = Field(
         [], description="epochs at whose start the rate falls, from 0 (step)", json_schema_extra=PAPER_2
     )
-    factor: Positive = Field(
-        0.1, description="what it is multiplied by there (step, plateau)", json_schema_extra=PAPER_2
+    factor: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="what it is multiplied by there (step, plateau)",
+        json_schema_extra=PAPER_2,
     )
     patience: int = Field(
         1,
