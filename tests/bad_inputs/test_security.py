@@ -217,7 +217,8 @@ def test_nothing_of_people_or_files_is_in_the_report(marked: InProcessProject) -
         **{path: content for path, content in marked.outputs().items() if path.startswith("data/models/")},
         **{path: content for path, content in marked.outputs().items() if path.endswith(".npy")},
     }
-    assert [path for path, content in shown.items() if b"MARK" in content] == []
+    # A published number's source may be a BENCHMARKS.md.
+    assert [path for path, content in shown.items() if re.search(rb"(?<![A-Z])MARK", content)] == []
 
 
 def test_labels_are_escaped_in_the_report(marked: InProcessProject) -> None:
