@@ -111,7 +111,7 @@ def scan_command(
     params = load_params()
     weights = {}
     if params.model.pretrained:
-        from couplet.models.backbone import pretrained_digest  # torch: only if there are weights to look at
+        from couplet.models.pretrained import pretrained_digest  # torch: only if there are weights to look at
 
         weights[params.model.backbone] = pretrained_digest(params.model, HERE.weights)
     if not weights_only:

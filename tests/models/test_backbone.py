@@ -239,5 +239,5 @@ def test_weights_from_the_hubs_cache_are_the_same_as_from_the_file(tmp_path, mon
 def test_an_untrained_network_never_asks_for_weights(tmp_path, monkeypatch):
     import couplet.models.backbone as module
 
-    monkeypatch.setattr(module, "_pretrained_tensors", pytest.fail)
+    monkeypatch.setattr(module, "pretrained_tensors", pytest.fail)
     create_backbone(model(), tmp_path, 64)

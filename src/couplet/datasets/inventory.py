@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import starmap
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,19 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from couplet.datasets.folder import IMAGE_ENDINGS, OF_MEMBERS, require_folder, walk, walk_members
+from couplet.datasets.hashing import size_and_md5, sizes_and_md5s
 from couplet.datasets.names import check_names, is_formula
 from couplet.datasets.raw_folder import raw_folder
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import refuse_conflict, write_csv, write_json
 from couplet.project.project import HERE, Project
-from couplet.running.engine import on_ray, ordered_tasks
 from couplet.settings.schema.external import ExternalParams
 
 COLUMNS = ["path", "size", "md5"]
 _KINDS: dict[str, Any] = {"path": str, "size": "int64", "md5": str}
 # What an adapter may read by any name; lists that end in .txt have names of their own.
 _READ_ENDINGS = (*IMAGE_ENDINGS, ".csv", ".csv.gz", ".json", ".xml")
-FILES_PER_TASK = 4096
 RESCAN = "run `couplet scan`"
 EXTERNAL = "external"  # the key of data/inventory.json under which the external test's files are
 
@@ -128,7 +126,7 @@ class Inventory:
                 f"{folder / path} {changed[path]} since {HERE.inventory} was written{more}: {RESCAN}"
             )
         for path in filter(_is_table, self.files["path"]):
-            if _size_and_md5(folder / path)[1] != self.md5_of(path):
+            if size_and_md5(folder / path)[1] != self.md5_of(path):
                 raise UserError(f"{folder / path} has changed since {HERE.inventory} was written: {RESCAN}")
 
 
@@ -145,36 +143,9 @@ def scan(source: str, folder: Path, workers: int | None = None, name: str = "") 
         raise UserError(f"{folder} holds no files: put the data there, docs/datasets.md shows the layout")
     # People open the list, and it names what no label table does.
     check_names(Series(names, dtype=str), lambda _: f"{folder}: file name")
-    threads = workers or min(16, 2 * (os.cpu_count() or 1))
-    hashed = _hashed_by_tasks(folder, names) if on_ray() else _hashed(folder, names, threads)
-    rows = [
-        (name, *result)
-        for name, result in zip(names, progress(hashed, f"hashing {source}", len(names)), strict=True)
-    ]
+    hashed = progress(sizes_and_md5s(folder, names, workers), f"hashing {source}", len(names))
+    rows = [(name, *result) for name, result in zip(names, hashed, strict=True)]
     return Inventory(source, DataFrame(rows, columns=COLUMNS), name)
-
-
-def _hashed(folder: Path, names: list[str], threads: int) -> Iterator[tuple[int, str]]:
-    """Size and md5 of each file, in order."""
-    with ThreadPool(threads) as pool:
-        yield from pool.imap(lambda name: _size_and_md5(folder / name), names, chunksize=16)
-
-
-def _hashed_by_tasks(folder: Path, names: list[str]) -> Iterator[tuple[int, str]]:
-    """The same by Ray tasks of 4,096 files."""
-    starts = range(0, len(names), FILES_PER_TASK)
-    tasks = [(folder.absolute(), names[start : start + FILES_PER_TASK]) for start in starts]
-    for results in ordered_tasks(hash_files, tasks, "run of files"):
-        yield from results
-
-
-def hash_files(task: tuple[Path, list[str]], threads: int) -> list[tuple[int, str]]:
-    """Size and md5 of files, by their folder and their names below it.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
-    return list(_hashed(*task, threads))
 
 
 def load_inventory(source: str, folder: Path, project: Project = HERE, external: str = "") -> Inventory:
@@ -248,15 +219,6 @@ def _files(source: str, folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 def _is_table(path: str) -> bool:
     # A label that goes from 0 to 1 does not change its table's size.
     return path.lower().endswith((".csv", ".csv.gz", ".json", ".txt", ".xml"))
-
-
-def _size_and_md5(path: Path) -> tuple[int, str]:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-            return file.tell(), digest.hexdigest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend or remove the file") from None
 
 
 def _read_summary(source: str, project: Project, external: str = "") -> dict[str, Any]:

@@ -1,32 +1,25 @@
-"""Backbones: any timm network without its classifier, with weights pinned by `name.tag`.
-
-Pretrained weights come from data/weights/<backbone>.safetensors, else from the timm hub. Only safetensors are
-ever loaded: a pickle can run code.
-"""
+"""Backbones: any timm network without its classifier, with its features' shape and colours made known."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from timm.data import resolve_data_config
-from timm.models import PretrainedCfg, get_pretrained_cfg
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from couplet.models.head import reads
 from couplet.models.layers import append_pooling, freeze_first_layers
+from couplet.models.pretrained import one_line, pretrained_tensors, published_config, weights_error
 from couplet.models.squeeze import use_channels_last_squeeze
 from couplet.project.errors import UserError
 from couplet.settings.params import ModelParams
 
-# What couplet decides itself, or what would load weights past the rule above.
+# What couplet decides itself, or what would load weights past `couplet.models.pretrained`.
 RESERVED_ARGS = (
     "cache_dir",
     "checkpoint_path",
@@ -39,7 +32,6 @@ RESERVED_ARGS = (
     "pretrained_cfg_overlay",
     "pretrained_strict",
 )
-HUB_TIMEOUT_SECONDS = 5.0
 
 
 class Backbone(nn.Module):
@@ -100,7 +92,7 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
         UserError: an unknown name, tag or argument, weights that are missing or do not fit, an image size
             that the network cannot take, or a head that needs a feature map where the network has none.
     """
-    config = _published_config(model)
+    config = published_config(model)
     arguments = {key: _tuples(value) for key, value in model.backbone_args.items()}
     for key in sorted(set(arguments) & set(RESERVED_ARGS)):
         raise UserError(f"model.backbone_args.{key} is decided by the pipeline: remove it")
@@ -108,7 +100,7 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
     if reads(model) == "map":
         arguments["global_pool"] = ""
     if model.pretrained:
-        tensors, digest = _pretrained_tensors(model.backbone, config, weights_folder)
+        tensors, digest = pretrained_tensors(model.backbone, config, weights_folder)
         network = _build_pretrained(model, arguments, config, tensors)
     else:
         network, digest = _build(model, arguments), "none"
@@ -118,15 +110,6 @@ def create_backbone(model: ModelParams, weights_folder: Path, image_size: int | 
     num_features, channels_last = _probe(network, model, image_size)
     frozen = freeze_first_layers(network, model.freeze, model.backbone)
     return Backbone(network, num_features, channels_last, digest, frozen).train()
-
-
-def pretrained_digest(model: ModelParams, weights_folder: Path) -> str:
-    """SHA-256 of the weights' file that `create_backbone` would load for `model`; it is downloaded if it must be.
-
-    Raises:
-        UserError: an unknown name or tag, weights that are missing, or a file that is not safetensors.
-    """
-    return _pretrained_tensors(model.backbone, _published_config(model), weights_folder)[1]
 
 
 def normalisation(backbone: Backbone) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -139,31 +122,6 @@ def normalisation(backbone: Backbone) -> tuple[tuple[float, float, float], tuple
 # --- building ----------------------------------------------------------------------------------------------
 
 
-def _published_config(model: ModelParams) -> PretrainedCfg:
-    """What timm publishes under `name.tag`: classifier's name, hub page, mean and standard deviation."""
-    name, _, tag = model.backbone.partition(".")
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists all names"
-        raise UserError(
-            f"model.backbone = {model.backbone!r} is no network of timm {timm.__version__}: {hint}"
-        )
-    published = timm.list_models(f"{name}.*", pretrained=True)
-    if model.pretrained and not tag:
-        raise UserError(
-            f"model.backbone = {name!r} names no weights, and what a bare name loads changes over time: "
-            f"write {' or '.join(published[:3]) or 'another backbone'}, or set model.pretrained=false"
-        )
-    try:
-        config = get_pretrained_cfg(model.backbone, allow_unregistered=False)
-        assert config is not None  # allow_unregistered=False raises instead
-        return config
-    except RuntimeError:
-        close = difflib.get_close_matches(model.backbone, published, n=3, cutoff=0.0)
-        hint = f"did you mean {', '.join(close)}?" if close else f"write {name} with model.pretrained=false"
-        raise UserError(f"model.backbone = {model.backbone!r}: timm has no such weights: {hint}") from None
-
-
 def _build(model: ModelParams, arguments: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(model.backbone, pretrained=False, **arguments)
@@ -171,7 +129,7 @@ def _build(model: ModelParams, arguments: dict[str, Any]) -> nn.Module:
         given = f" with model.backbone_args = {model.backbone_args}" if model.backbone_args else ""
         raise UserError(
             f"timm cannot build model.backbone = {model.backbone}{given} for model.head = {model.head}: "
-            f"{_one_line(error)}: correct model.backbone_args or model.head"
+            f"{one_line(error)}: correct model.backbone_args or model.head"
         ) from None
 
 
@@ -183,7 +141,7 @@ def _build_pretrained(
     names = (config.classifier,) if isinstance(config.classifier, str) else config.classifier or ()
     kept = {key: value for key, value in tensors.items() if not key.startswith(tuple(f"{n}." for n in names))}
     if not kept:  # timm would take an empty dict for none and ask the hub
-        raise _weights_error(model.backbone, "the file holds no weights")
+        raise weights_error(model.backbone, "the file holds no weights")
     overlay = {"state_dict": kept, "classifier": None, "num_classes": 0}
     try:
         network = timm.create_model(
@@ -191,8 +149,8 @@ def _build_pretrained(
         )
     except Exception as error:
         _build(model, arguments)  # if it is the arguments that are wrong, this says so
-        raise _weights_error(
-            model.backbone, f"the weights do not fit this network ({_one_line(error)})"
+        raise weights_error(
+            model.backbone, f"the weights do not fit this network ({one_line(error)})"
         ) from None
     published: Any = network.pretrained_cfg
     del published["state_dict"]  # a second copy of every weight
@@ -208,7 +166,7 @@ def _probe(network: nn.Module, model: ModelParams, image_size: int | None) -> tu
             shape = network(torch.zeros(1, 3, size, size)).shape
     except Exception as error:
         raise UserError(
-            f"image.size = {size} does not fit model.backbone = {model.backbone} ({_one_line(error)}): "
+            f"image.size = {size} does not fit model.backbone = {model.backbone} ({one_line(error)}): "
             "change image.size, or model.backbone_args where the network takes img_size"
         ) from None
     network.train()
@@ -229,55 +187,3 @@ def _probe(network: nn.Module, model: ModelParams, image_size: int | None) -> tu
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-# --- pretrained weights ------------------------------------------------------------------------------------
-
-
-def _pretrained_tensors(name: str, config: PretrainedCfg, folder: Path) -> tuple[dict[str, Tensor], str]:
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        others = [other for other in sorted(folder.glob(f"{name}.*")) if other.is_file()]
-        if others:
-            raise _weights_error(name, f"data/weights/{others[0].name} is not loaded, only safetensors are")
-        path = _hub_file(name, config)
-    try:
-        data = path.read_bytes()
-        tensors = load(data)
-    except (SafetensorError, OSError) as error:
-        raise _weights_error(name, f"{path.name} is not a safetensors file ({_one_line(error)})") from None
-    return tensors, hashlib.sha256(data).hexdigest()
-
-
-def _hub_file(name: str, config: PretrainedCfg) -> Path:
-    """The file on the timm hub, from the local cache if it is there."""
-    # Late, because only this needs it: it comes with timm.
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-
-    if not config.hf_hub_id:
-        raise _weights_error(name, "the timm hub has no page for it")
-    repository, _, revision = config.hf_hub_id.partition("@")
-    filename = config.hf_hub_filename or "model.safetensors"
-    if not filename.endswith(".safetensors"):
-        raise _weights_error(name, f"the timm hub offers only {filename}, which is not safetensors")
-    version = revision or None
-    cached = try_to_load_from_cache(repository, filename, revision=version)
-    if isinstance(cached, str):
-        return Path(cached)
-    try:
-        # One question first: without a network hf_hub_download retries for half a minute.
-        get_hf_file_metadata(hf_hub_url(repository, filename, revision=version), timeout=HUB_TIMEOUT_SECONDS)
-        return Path(hf_hub_download(repository, filename, revision=version))
-    except Exception as error:
-        raise _weights_error(name, f"the timm hub did not give them ({type(error).__name__})") from None
-
-
-def _weights_error(name: str, problem: str) -> UserError:
-    return UserError(
-        f"pretrained weights of {name}: {problem}: put the file model.safetensors of its page on the timm "
-        f"hub (timm/{name}) at data/weights/{name}.safetensors, or set model.pretrained=false"
-    )
