@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from couplet.datasets import (
     vindr_cxr,
 )
 from couplet.datasets.base import Dataset, image_table, parse_settings
+from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import map_to_ours
+from couplet.project.project import Project
 from couplet.reporting.published import published
 from couplet.settings.params import Params, flatten, parse_params
-from couplet.settings.presets import load_preset
+from couplet.settings.presets import load_preset, preset_names
 from couplet.settings.yaml12 import read_settings
 from tests.support.projects import ROOT
 
@@ -220,6 +223,17 @@ def test_members_meet_in_the_librarys_labels(
     assert rsna.drop(columns=["Pneumonia", "Lung Opacity"])[dataset.labels[0]].isna().all()
     nih_rows = table[table["source"] == "nih"]
     assert nih_rows["Effusion"].tolist() == theirs["nih"]["Effusion"].tolist()
+
+
+@pytest.mark.parametrize("name", preset_names(Project(ROOT)))
+def test_a_preset_says_which_of_its_sets_have_each_others_people(name: str) -> None:
+    """RSNA's films are NIH's: a set's own names keep nobody of these out of two parts."""
+    args = load_preset(name, Project(ROOT)).data.source_args
+    sources = [settings.get("source", member) for member, settings in args.get("members", {}).items()]
+    shared = {what_is_shared(one, other) for one, other in combinations(sources, 2)} - {""}
+    text = (ROOT / f"presets/{name}.yaml").read_text(encoding="utf-8")
+    assert ("RSNA's films are NIH's under other names" in text) == bool(shared)
+    assert "nobody is in two parts" not in text
 
 
 def test_of_each_scored_set_the_printed_labels_are_those_that_it_knows(
