@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from hashlib import md5
 
 import pytest
 
@@ -32,6 +33,15 @@ def test_the_run_is_the_committed_one_byte_for_byte(clone: Project) -> None:
     assert clone.run("git", "status", "--porcelain").stdout == ""
     said = clone.run("couplet", "committed").stdout
     assert said == "the results are those of the last commit, byte for byte\n"
+
+
+def test_the_models_are_those_of_the_documents(clone: Project) -> None:
+    if lacks_avx2() is not None:
+        pytest.skip(str(lacks_avx2()))
+    text = " ".join((ROOT / "docs/reliability.md").read_text(encoding="utf-8").split())
+    models = [clone.folder / f"data/models/fold_{fold}/predictor.safetensors" for fold in (0, 1, 2)]
+    said = ", ".join(f"fold {k} {md5(path.read_bytes()).hexdigest()}" for k, path in enumerate(models))
+    assert f"Models of the committed run (md5 of predictor.safetensors): {said}." in text
 
 
 def test_what_the_committed_lock_names_is_in_the_readers_cache(clone: Project) -> None:
