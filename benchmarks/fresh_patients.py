@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ROOT, Section, Size, Table, at_least, at_most, figure, run_command
+from benchmarks.pipeline import committed_cohort
 from couplet.datasets.phantom import draw_missing
 from couplet.evaluation.calibration.error import brier_skills, log_losses, macro_parts, squared_errors
 from couplet.evaluation.calibration.slopes import CalibrationLine, calibration_lines
@@ -37,7 +38,6 @@ from tests.support.projects import new_project
 
 SEED = 4711  # of the drawing; the phantom's is 42
 PATIENTS = {"full": 2_000, "tiny": 40}
-SIDE = 96  # of the committed phantom's pictures, in pixels
 COVERAGE = [
     "class",
     "view",
@@ -80,7 +80,7 @@ class Fresh:
 def run(size: Size) -> Section:
     committed = Project(ROOT)
     with tempfile.TemporaryDirectory() as name:
-        return study(committed, Path(name), PATIENTS[size], SIDE)
+        return study(committed, Path(name), PATIENTS[size], committed_cohort()["size"])
 
 
 def study(committed: Project, folder: Path, n_patients: int, side: int) -> Section:

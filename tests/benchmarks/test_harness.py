@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from benchmarks import harness
-from benchmarks.__main__ import DEFAULT, NAMES, NAMES_HELP, STUDIES, main, page, rendered
+from benchmarks.__main__ import DEFAULT, FOLDER, NAMES, NAMES_HELP, STUDIES, main, page, rendered
 from benchmarks.harness import Claim, Section, Table, at_least, at_most, interleave, not_measured
 
 
@@ -72,6 +74,13 @@ def test_every_benchmark_is_on_the_list():
         "combined_tables",
     }
     assert {path.stem for path in Path(harness.__file__).parent.glob("*.py")} - own == set(NAMES)
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_say_what_their_benchmark_says_of_itself(path: Path) -> None:
+    """Where its notes are fixed: which preset was measured is not one thing in the code and another on the page."""
+    notes = getattr(import_module(f"benchmarks.{path.stem}"), "NOTES", [])
+    assert set(notes) <= set(json.loads(path.read_text())["notes"])
 
 
 def test_studies_run_when_they_are_named_and_keep_their_place_on_the_page(monkeypatch, tmp_path):
