@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,18 @@ def test_preset_begins_with_result_hardware_and_command(path: Path) -> None:
     for line, start in zip(heads, HEAD_OF_PRESET, strict=False):
         assert line.startswith(start.format(name=path.stem)), line
     assert len(heads) >= len(HEAD_OF_PRESET)
+    preset = load_preset(path.stem)
+    if preset.data.source == "phantom" and preset.data.source_args != load_preset("phantom").data.source_args:
+        assert "rm -rf data/raw/phantom &&" in heads[2], "another phantom is not drawn over one that is there"
+
+
+def test_the_phantoms_preset_expects_what_the_committed_run_has() -> None:
+    text = (ROOT / "presets/phantom.yaml").read_text(encoding="utf-8")
+    scores = json.loads((ROOT / "metrics/ensemble.json").read_text(encoding="utf-8"))
+    oof, test = scores["oof"]["auc_macro"], scores["test"]["auc_macro"]
+    assert text.startswith(
+        f"# Expected: macro-AUC {oof} out of fold, {test} on the test part: the committed metrics"
+    )
 
 
 def test_coco_presets_differ_only_in_what_they_are_about() -> None:

@@ -1,7 +1,8 @@
 """The phantom: drawn by couplet where it is not there, in the layout of Grand X-Ray SLAM's division B.
 
 Its settings draw other patients (seed), another hospital's share of findings (prevalence) or another film, so that
-several phantoms differ in what is known to differ. The defaults are the committed data set.
+several phantoms differ in what is known to differ. The defaults are those of the preset phantom_large; the committed
+run's phantom is smaller.
 """
 
 from __future__ import annotations

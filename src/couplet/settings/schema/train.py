@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from couplet.settings.schema.section import COUPLET, DIFFERS, PAPER_1, Positive, Section
 
-# Our own reading: fewer images make noisy statistics. The phantom's fold 0 had a macro-AUC of 0.836 with 24 images a
-# step and of 0.813 with the same in two parts of 12 (a run of each).
+# Our own reading: fewer images make noisy statistics. Fold 0 of phantom_large had a macro-AUC of 0.836 with 24
+# images a step and of 0.813 with the same in two parts of 12 (a run of each).
 LEAST_PER_PART = 8
 
 
