@@ -155,6 +155,7 @@ def test_preset_begins_with_result_hardware_and_command(path: Path) -> None:
     for line, start in zip(heads, HEAD_OF_PRESET, strict=False):
         assert line.startswith(start.format(name=path.stem)), line
     assert len(heads) >= len(HEAD_OF_PRESET)
+    assert "TODO" not in "".join(comments)
     preset = load_preset(path.stem)
     if preset.data.source == "phantom" and preset.data.source_args != load_preset("phantom").data.source_args:
         assert "rm -rf data/raw/phantom &&" in heads[2], "another phantom is not drawn over one that is there"
