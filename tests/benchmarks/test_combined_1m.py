@@ -20,7 +20,7 @@ def test_the_tables_are_read_by_a_label_map_and_what_a_set_does_not_know_is_unkn
     steps = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(steps) == [READ, WRITTEN]
     manifest = read_manifest()
-    assert manifest.group_columns == ("source",) and manifest.members == ("nih", "chexpert", "padchest")
+    assert manifest.group_columns == ("source",) and list(manifest.members) == ["nih", "chexpert", "padchest"]
     source = manifest.table["source"].to_numpy()
     assert {name: int((source == name).sum()) for name in MEMBERS} == {
         "nih": 1001,

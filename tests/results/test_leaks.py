@@ -232,6 +232,22 @@ def test_counts_of_an_earlier_version_are_refused(project: Path, key: str) -> No
     )
 
 
+def test_a_set_that_is_made_of_another_members_films_may_have_its_people_in_two_parts(project: Path) -> None:
+    members = {"films": "nih", "chest": "rsna_pneumonia", "padchest": "padchest"}
+    write_split_metrics(
+        HERE, replace(SPLIT, shared_between={"chest and films": {"pictures": 0, "patients": 0}})
+    )
+    found = read_leaks(HERE, PARAMS, members)
+    (why,) = found.made_of
+    assert why.startswith(
+        "chest (rsna_pneumonia) is made of images of films (nih): people are in both under other"
+    )
+    assert found.flags_of("oof") == ("selected", "leak") and found.flags_of("test") == ("leak",)
+    assert not found.clean and texts(found, attention=True) == [f"{why}."] and why in found.summary
+    for others in ({"nih": "nih", "padchest": "padchest"}, {}, None):
+        assert read_leaks(HERE, PARAMS, others).clean
+
+
 def test_pairs_of_combined_sets_are_told_apart(tmp_path: Path) -> None:
     between = {
         "a and b": {"pictures": 1, "patients": 2},

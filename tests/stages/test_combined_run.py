@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from couplet.datasets import derived
+from couplet.project.project import Project
+from couplet.results.run import read_run
 from tests.bad_inputs.healthy import combined_project, finished
 
 
-def test_train_on_one_set_and_test_on_another(tmp_path: Path) -> None:
+def test_train_on_one_set_and_test_on_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = combined_project(tmp_path / "project")
     members = {
         "nih": {"part": "train", "label_map": {"Edema": "Edema", "Mass": "Mass", "Hernia": "Hernia"}},
@@ -23,3 +28,8 @@ def test_train_on_one_set_and_test_on_another(tmp_path: Path) -> None:
     assert project.entry("metrics/ensemble.json", "test.labels_skipped") == ["Mass", "Hernia"]
     assert project.entry("metrics/ensemble.json", "oof.labels_skipped") == ["Hernia", "Tumour"]
     assert (project.folder / "plots/report.html").is_file()
+    monkeypatch.chdir(project.folder)
+    assert read_run(Project()).leaks.made_of == ()
+    monkeypatch.setitem(derived.MADE_OF, "csv", "nih")
+    leaks = read_run(Project()).leaks
+    assert leaks.made_of and leaks.flags_of("test") == ("leak",)

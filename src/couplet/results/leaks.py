@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from couplet.datasets.derived import what_is_shared
 from couplet.project.project import Project
 from couplet.results.model_record import ModelRecord, other_tables, read_model_record
 from couplet.results.scores import SplitMetrics, read_split_metrics
@@ -33,6 +36,7 @@ class Leaks:
         chosen: fold to val_auc_macro of the epoch that was kept minus that of the last: an upper bound of what the
             choice adds to the fold's out-of-fold score; None where one of them is undefined.
         sharpened: whether the ensemble's calibration reads the predictions of the test part.
+        made_of: of a combined set, why people may be in two of its members under other names, in words.
     """
 
     split: SplitMetrics
@@ -40,6 +44,7 @@ class Leaks:
     other_data: dict[int, list[str]]
     chosen: dict[int, float | None]
     sharpened: bool
+    made_of: tuple[str, ...] = ()
 
     @property
     def patients_known(self) -> bool:
@@ -59,7 +64,8 @@ class Leaks:
 
         Returns:
             Keys of `evaluation.estimate.FLAGS`, in that order: `selected` out of fold, because the epoch was chosen
-            there; `leak` where somebody or some picture of the part was in the training of its models.
+            there; `leak` where somebody or some picture of the part was, or may have been under another name, in the
+            training of its models.
         """
         split = self.split
         if part == "oof":
@@ -68,7 +74,7 @@ class Leaks:
             counts = (split.patients_in_train_and_test, split.pictures_in_train_and_test)
         else:
             raise ValueError(f"part must be oof or test, not {part!r}")
-        leak = any(counts) or bool(self.other_data)
+        leak = any(counts) or bool(self.other_data or self.made_of)
         return ("selected",) * (part == "oof") + ("leak",) * leak
 
     @property
@@ -88,6 +94,7 @@ class Leaks:
         found += [
             f"fold {fold} trained on another {', '.join(files)}" for fold, files in self.other_data.items()
         ]
+        found += self.made_of
         if not self.patients_known:
             found.append("patients are not named")
         return (
@@ -147,7 +154,7 @@ class Leaks:
         return lines
 
     def _pair_lines(self) -> list[Line]:
-        """Of a combined set, which two members share pictures."""
+        """Of a combined set, which two members share pictures, or people under other names."""
         pairs = self.split.shared_between
         if pairs is None:
             return []
@@ -159,7 +166,8 @@ class Leaks:
             for pair, counts in pairs.items()
             if counts["pictures"]
         ]
-        return found or [Line("No two of the combined data sets share a picture.")]
+        made_of = [Line(f"{why}.", True) for why in self.made_of]
+        return [*(found or [Line("No two of the combined data sets share a picture.")]), *made_of]
 
     def _model_lines(self) -> list[Line]:
         if not self.other_data:
@@ -195,17 +203,20 @@ class Leaks:
         return lines
 
 
-def read_leaks(project: Project, params: Params) -> Leaks:
+def read_leaks(project: Project, params: Params, members: Mapping[str, str] | None = None) -> Leaks:
     """The leak record of the run below a root.
 
     Args:
         project: where metrics/split.json, and each model's config.json and history.csv are. Tables that are missing
             are not compared with what the models were trained on.
         params: the settings of the run.
+        members: of a combined set, as `Manifest.members`.
 
     Raises:
         UserError: a file is missing or damaged.
     """
+    pairs = combinations((members or {}).items(), 2)
+    shared = [what_is_shared(one, other, name, other_name) for (name, one), (other_name, other) in pairs]
     records = {fold: read_model_record(project.model(fold)) for fold in params.split.folds}
     others = {fold: other_tables(record, project) for fold, record in records.items()}
     return Leaks(
@@ -214,6 +225,7 @@ def read_leaks(project: Project, params: Params) -> Leaks:
         other_data={fold: files for fold, files in others.items() if files},
         chosen={fold: gain_of_choice(record, project) for fold, record in records.items()},
         sharpened=params.calibration.method != "none" and params.calibration.sharpen and len(records) > 1,
+        made_of=tuple(filter(None, shared)),
     )
 
 

@@ -32,7 +32,8 @@ class Manifest:
         positions: (N,) where each image stands in the store.
         notes: counts of the data set's own rules.
         group_columns: names of the data set's further columns, for `report.groups`; text.
-        members: names of the data sets that it is combined of, each image's in the column `source`; () of a single one.
+        members: name -> adapter of the data sets that it is combined of; {} of a single one. The column `source` has
+            each image's name.
         project: where it was read.
     """
 
@@ -43,7 +44,7 @@ class Manifest:
     notes: dict[str, int] = field(default_factory=dict)
     project: Project = HERE
     group_columns: tuple[str, ...] = ()
-    members: tuple[str, ...] = ()
+    members: dict[str, str] = field(default_factory=dict)
 
     @property
     def ids(self) -> np.ndarray:
@@ -137,7 +138,7 @@ def read_manifest(project: Project = HERE) -> Manifest:
         row = int(np.argmax(wrong.any(axis=1)))
         raise UserError(f"{project.manifest}, row {row + 2}: a label is not 0, 1 or empty: {RESTORE}")
     positions = store_positions(table, project.manifest)
-    members = tuple(str(name) for name in about.get("members") or ())
+    members = {str(name): str(source) for name, source in (about.get("members") or {}).items()}
     about_images = table.drop(columns=labels)
     notes = dict(about.get("notes") or {})
     return Manifest(about_images, labels, truth, positions, notes, project, groups, members)
