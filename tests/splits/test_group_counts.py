@@ -50,6 +50,14 @@ def test_counts_in_plain_loops_however_many_rows_a_block_has(
         assert counts.feature.dtype == counts.count.dtype == np.int32
 
 
+def test_a_label_weighs_as_two_pairs_from_14_labels_on_and_as_three_from_28() -> None:
+    for n_labels, weight in ((1, 1), (13, 1), (14, 2), (28, 3)):
+        counts = group_counts(np.ones((4, n_labels)), np.arange(4))
+        pairs = counts.weight[: n_labels * n_labels].reshape(n_labels, n_labels)
+        assert set(np.diag(pairs).tolist()) == {weight * UNIT // 4}
+        assert set(pairs[np.triu_indices(n_labels, 1)].tolist()) <= {UNIT // 4}
+
+
 def test_folds_do_not_depend_on_the_size_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, group = drawn(5, n=900, n_groups=200)
     folds = stratified_group_folds(truth, group, 3, seed=42)
