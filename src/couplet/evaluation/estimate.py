@@ -15,7 +15,7 @@ FLAGS = {
     "cross-fitted": "fitted on the other folds",
     "fitted here": "fitted on these images: must not be quoted",
     "few": "fewer than 10 patients with a positive image",
-    "leak": "patients or pictures are in two parts",
+    "leak": "patients or pictures are in two parts, or may be under other names",
 }
 """What is printed beside a number, in this order, and what it means."""
 
