@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ROOT, Section, Size, Table, at_least, at_most, figure, run_command
-from benchmarks.pipeline import committed_cohort
+from benchmarks.pipeline import cohort_of
 from couplet.datasets.phantom import draw_missing
 from couplet.evaluation.calibration.error import brier_skills, log_losses, macro_parts, squared_errors
 from couplet.evaluation.calibration.slopes import CalibrationLine, calibration_lines
@@ -80,7 +80,7 @@ class Fresh:
 def run(size: Size) -> Section:
     committed = Project(ROOT)
     with tempfile.TemporaryDirectory() as name:
-        return study(committed, Path(name), PATIENTS[size], committed_cohort()["size"])
+        return study(committed, Path(name), PATIENTS[size], cohort_of(load_params(committed.params))["size"])
 
 
 def study(committed: Project, folder: Path, n_patients: int, side: int) -> Section:

@@ -15,8 +15,9 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.harness import ROOT, Section, Size, Table, at_most, interleave, run_command
+from couplet.datasets import phantom
 from couplet.project.project import Project as Paths
-from couplet.settings.params import flatten, load_params
+from couplet.settings.params import Params, flatten, load_params
 from couplet.settings.presets import load_preset
 from tests.support.projects import TINY, Project, new_project
 
@@ -153,8 +154,13 @@ def stage_table(runs: list[StageRun]) -> Table:
 
 def committed_cohort() -> dict[str, int]:
     """How the committed run's phantom is drawn, as `draw_phantom` takes it."""
-    args = load_params(ROOT / "params.yaml").data.source_args
-    return {"n_patients": args["patients"], "size": args["size"]}
+    return cohort_of(load_params(ROOT / "params.yaml"))
+
+
+def cohort_of(params: Params) -> dict[str, int]:
+    """How a run's phantom is drawn, as `draw_phantom` takes it; what is not set is the adapter's default."""
+    args = phantom.Args.model_validate(params.data.source_args)
+    return {"n_patients": args.patients, "size": args.size}
 
 
 def large_phantom() -> dict[str, Any]:

@@ -6,7 +6,9 @@ import pytest
 
 from benchmarks import pipeline
 from benchmarks.harness import ROOT, Section, run_command
+from couplet.project.project import Project as Paths
 from couplet.settings.params import load_params
+from couplet.settings.presets import load_preset
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,4 @@ def test_the_full_run_is_the_committed_phantom(project_root: Path) -> None:
     assert project_root == ROOT and pipeline.CHANGES["full"] == {}
     args = load_params(ROOT / "params.yaml").data.source_args
     assert pipeline.committed_cohort() == {"n_patients": args["patients"], "size": args["size"]}
+    assert pipeline.cohort_of(load_preset("phantom_large", Paths(ROOT))) == {"n_patients": 800, "size": 112}
