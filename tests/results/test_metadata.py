@@ -41,13 +41,19 @@ def test_columns_come_in_the_order_of_their_names() -> None:
         ("020D", 0),
         ("413", 1),
         (" 9 ", 0.09),
+        ("130M", 0.10),
+        ("999W", 0.19),
+        ("85 or more", 0.85),
+        ("90+", 0.90),
+        (">89", 0.89),
+        (">= 90", 0.90),
     ],
 )
 def test_an_age_is_the_years_that_data_sets_and_dicom_write(cell: str, age: float) -> None:
     assert ages_in_hundred_years([cell])[0] == pytest.approx(age)
 
 
-@pytest.mark.parametrize("cell", ["", "Y", "-1", "58X", "unknown", "5 8"])
+@pytest.mark.parametrize("cell", ["", "Y", "-1", "58X", "unknown", "5 8", ">", "<1"])
 def test_anything_else_is_unknown(cell: str) -> None:
     assert np.isnan(ages_in_hundred_years([cell])[0])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.groups import UNKNOWN, age_bands, named
@@ -20,6 +19,7 @@ from couplet.reporting.rows_groups import GroupLabel, GroupRow, Judged, folded, 
 from couplet.reporting.rows_shortcuts import ShortcutRow, shortcut_rows
 from couplet.reporting.selection import grid_labels, selection_note
 from couplet.results.group_columns import refuse_unknown_groups
+from couplet.results.metadata import ages_in_years
 from couplet.results.run import Run
 
 MOST_SERIES = 6  # groups of one attribute in the picture: as many as there are colours
@@ -78,10 +78,9 @@ def attributes(run: Run) -> dict[str, np.ndarray]:
         UserError: the manifest has no such column.
     """
     table = run.manifest.table
-    ages = pd.to_numeric(table["age"], errors="coerce").to_numpy(np.float64)
     found = {
         "sex": named(table["sex"].to_numpy()),
-        "age": age_bands(ages),
+        "age": age_bands(ages_in_years(table["age"].to_numpy())),
         "view": named(table["view"].to_numpy()),
     }
     refuse_unknown_groups(run.manifest, run.params.report.groups)

@@ -11,14 +11,17 @@ from couplet.project.errors import UserError
 from couplet.results.manifest import Manifest
 
 OLDEST = 100  # years, and above
+DAYS = {"Y": 365.25, "M": 365.25 / 12, "W": 7.0, "D": 1.0}
 SEXES = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
 VIEWS = {"ap": 1.0, "pa": 0.0}
+
+_AGE = r"^\s*(?:>=?|≥)?\s*(\d+(?:\.\d*)?)\s*([YMWDymwd]?)\s*(?:\+|or more)?\s*$"
 
 
 def metadata(manifest: Manifest, names: Sequence[str]) -> np.ndarray:
     """The columns `names` (m of age, sex, view) of every image: (N, m) float32 in [0, 1], NaN for unknown.
 
-    age: years, at most 100, over 100 (`058Y` is 0.58; months, weeks and days are 0); sex: M 1, F 0; view: AP 1, PA 0.
+    age: `ages_in_years`, at most 100, over 100; sex: M 1, F 0; view: AP 1, PA 0.
     Our own reading of Baltruschat et al. (Sci. Rep. 9, 2019), whose abstract names the three.
 
     >>> ages_in_hundred_years(["58", "058Y", "007M", "130", "", "old"]).tolist()
@@ -29,11 +32,23 @@ def metadata(manifest: Manifest, names: Sequence[str]) -> np.ndarray:
 
 
 def ages_in_hundred_years(cells: Sequence[str] | np.ndarray) -> np.ndarray:
-    """(N,) ages of cells as data sets and DICOM write them, cut to [0, 1]; NaN where nobody knows."""
-    found = pd.Series(cells, dtype=str).str.extract(r"^\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*$")
-    years = pd.to_numeric(found[0], errors="coerce").to_numpy(np.float64)
-    below_one = found[1].str.upper().isin(["M", "W", "D"]).to_numpy()
-    return np.minimum(np.where(below_one, 0.0, years), OLDEST) / OLDEST
+    """(N,) `ages_in_years`, cut to [0, 1]."""
+    return np.minimum(ages_in_years(cells), OLDEST) / OLDEST
+
+
+def ages_in_years(cells: Sequence[str] | np.ndarray) -> np.ndarray:
+    """(N,) ages of cells as data sets and DICOM write them; NaN where nobody knows.
+
+    Months, weeks and days are completed years; where ages are cut off, the one at which they are.
+
+    >>> ages_in_years(["58", "058Y", "58.5", "130M", "020D", "85 or more", "90+", ">89", "", "old"]).tolist()
+    [58.0, 58.0, 58.5, 10.0, 0.0, 85.0, 90.0, 89.0, nan, nan]
+    """
+    found = pd.Series(cells, dtype=str).str.extract(_AGE)
+    number = pd.to_numeric(found[0], errors="coerce").to_numpy(np.float64)
+    unit = found[1].str.upper()
+    completed = np.floor(number * unit.map(DAYS).to_numpy(np.float64) / DAYS["Y"])
+    return np.where(unit.isin(["M", "W", "D"]), completed, number)
 
 
 def known_means(values: np.ndarray, names: Sequence[str], fold: int) -> np.ndarray:

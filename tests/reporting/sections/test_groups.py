@@ -83,6 +83,13 @@ def test_one_value_has_no_shortcut_and_no_rest(rendered: Callable) -> None:
     assert "No attribute has two values here." in text and "0 comparisons of a group with the rest" in text
 
 
+def test_an_age_band_has_all_that_write_the_age(rendered: Callable) -> None:
+    ages = ["058Y", "58", "58.0", "007M", "85 or more", "old"]
+    run, _ = rendered(labels=LABELS, n_images=90, columns={"age": ages})
+    bands = ["40-59", "40-59", "40-59", "< 40", ">= 80", "unknown"]
+    assert attributes(run)["age"].tolist() == bands * 15
+
+
 def test_a_named_column_is_a_group_and_a_wrong_name_is_refused(project: Callable[..., Path]) -> None:
     project(labels=LABELS, n_images=90, changes={"report.groups": ["width"]})
     assert set(attributes(read_run())["width"]) == {"100"}
