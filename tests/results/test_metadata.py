@@ -30,6 +30,14 @@ def test_columns_come_in_the_order_of_their_names() -> None:
     assert metadata(manifest(age=["1"]), []).shape == (1, 0)
 
 
+def test_spellings_are_those_of_every_other_place() -> None:
+    found = metadata(
+        manifest(sex=["Male", "female", "Unknown", "m"], view=["AP_horizontal", "pa", "UNK", "Lateral"]),
+        ["sex", "view"],
+    )
+    np.testing.assert_array_equal(found, [[1, 1], [0, 0], [np.nan, np.nan], [1, np.nan]])
+
+
 @pytest.mark.parametrize(
     ("cell", "age"),
     [

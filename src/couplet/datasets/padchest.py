@@ -21,6 +21,7 @@ from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.datasets.terms import LabelTerms, check_terms, label_columns, read_terms
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.results.spellings import common_word
 
 NAME = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 TABLES = (NAME, f"{NAME}.gz")
@@ -70,7 +71,7 @@ FINDINGS = {
     "vertebral degenerative changes": ["vertebral degenerative changes"],
 }
 NORMAL, UNCHANGED, EXCLUDE, SUBOPTIMAL = "normal", "unchanged", "exclude", "suboptimal study"
-VIEWS = {"AP_horizontal": "AP", "UNK": ""}  # lying down is still from front to back
+VIEWS = {word: common_word("view", word) for word in ("AP_horizontal", "UNK")}  # its L stays L
 EXCLUDED_VIEW = "EXCLUDE"
 _QUOTED = r"'[^']*'|\"[^\"]*\"|nan"
 _LIST = re.compile(rf"\[\s*(?:(?:{_QUOTED})\s*(?:,\s*(?:{_QUOTED})\s*)*,?\s*)?\]")

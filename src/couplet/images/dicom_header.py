@@ -23,6 +23,7 @@ from pydicom.tag import Tag
 
 from couplet.images.picture import Facts, UnreadableImage
 from couplet.images.rendering import Look, Lut, Window
+from couplet.results.spellings import view_kind
 from couplet.settings.schema.image import Rendering
 
 TAGS = (
@@ -49,7 +50,8 @@ TAGS = (
 STUDY = "StudyInstanceUID"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MODALITIES = ("CR", "DX", "RG", "OT", "SC")
-VIEWS = dict.fromkeys(("AP", "PA"), "frontal") | dict.fromkeys(("LL", "RL", "LATERAL", "LLO"), "lateral")
+# ViewPosition is passed on where it is one of these terms, and nothing that somebody typed.
+VIEWS = {term: view_kind(term) for term in ("AP", "PA", "LL", "RL", "LATERAL", "LLO")}
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 # Values of tags that are printed: what looks like a defined term, and nothing that somebody typed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,8 @@ from couplet.results.bundle import INTENDED_USE, own_version
 from couplet.results.calibrated import ALL_IMAGES, UNKNOWN
 from couplet.results.calibration_record import CalibrationRecord
 from couplet.results.predictions import as_read_back
+from couplet.results.spellings import common_word, view_kind
 from couplet.settings.schema.image import Codec, Rendering
-
-LATERAL = ("lateral", "ll", "rl", "llo", "rlo")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class ImageWay:
 def lateral_seen(views: Iterable[str]) -> bool:
     """Whether a lateral view is among those that a model has seen, or nothing is known of them.
 
-    >>> [lateral_seen(views) for views in (["AP", "LL"], ["AP", ""], [""], [])]
-    [True, False, True, True]
+    >>> [lateral_seen(views) for views in (["AP", "LL"], ["PA", "L"], ["AP", ""], [""], ["UNK"], [])]
+    [True, True, False, True, True, True]
     """
-    known = {view.casefold() for view in views} - {""}
-    return not known or any(view.startswith(LATERAL) for view in known)
+    known = {view for view in views if common_word("view", view)}
+    return not known or any(
+        view_kind(view) == "lateral" or view.casefold().startswith("lateral") for view in known
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Ensemble:
         return self.conformal is not None and list(self.conformal.categories) != [ALL_IMAGES]
 
     def category(self, view_position: str, view: str) -> str:
-        """The category of an image for its sets, by what is known of its view.
+        """The category of an image for its sets, by what is known of its view: the same word, else one for the same.
 
         Args:
             view_position: as the data set writes views (AP, PA), or empty.
@@ -129,10 +131,12 @@ class Ensemble:
         """
         if self.conformal is None or not self.views_matter:
             return ALL_IMAGES
-        known = {str(name).casefold(): str(name) for name in self.conformal.categories}
-        for name in (view_position, view):
-            if name and name.casefold() in known:
-                return known[name.casefold()]
+        names = [name for name in (view_position, view) if name]
+        for same in (str.casefold, partial(common_word, "view")):
+            known = {same(str(name)): str(name) for name in reversed(self.conformal.categories)}
+            for name in names:
+                if same(name) in known:
+                    return known[same(name)]
         return UNKNOWN
 
     def predict(self, images: np.ndarray, categories: np.ndarray) -> Numbers:

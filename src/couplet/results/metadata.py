@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from couplet.project.errors import UserError
 from couplet.results.manifest import Manifest
+from couplet.results.spellings import Column, common_word
 
 OLDEST = 100  # years, and above
 DAYS = {"Y": 365.25, "M": 365.25 / 12, "W": 7.0, "D": 1.0}
-SEXES = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
-VIEWS = {"ap": 1.0, "pa": 0.0}
+NUMBERS = {"sex": {"M": 1.0, "F": 0.0}, "view": {"AP": 1.0, "PA": 0.0}}  # by `spellings.common_word`
 
 _AGE = r"^\s*(?:>=?|≥)?\s*(\d+(?:\.\d*)?)\s*([YMWDymwd]?)\s*(?:\+|or more)?\s*$"
 
@@ -21,7 +22,7 @@ _AGE = r"^\s*(?:>=?|≥)?\s*(\d+(?:\.\d*)?)\s*([YMWDymwd]?)\s*(?:\+|or more)?\s*
 def metadata(manifest: Manifest, names: Sequence[str]) -> np.ndarray:
     """The columns `names` (m of age, sex, view) of every image: (N, m) float32 in [0, 1], NaN for unknown.
 
-    age: `ages_in_years`, at most 100, over 100; sex: M 1, F 0; view: AP 1, PA 0.
+    age: `ages_in_years`, at most 100, over 100; sex: M 1, F 0; view: AP 1, PA 0, in all spellings that are known.
     Our own reading of Baltruschat et al. (Sci. Rep. 9, 2019), whose abstract names the three.
 
     >>> ages_in_hundred_years(["58", "058Y", "007M", "130", "", "old"]).tolist()
@@ -76,5 +77,6 @@ def by_position(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
 def _column(cells: np.ndarray, name: str) -> np.ndarray:
     if name == "age":
         return ages_in_hundred_years(cells)
-    codes = SEXES if name == "sex" else VIEWS
-    return pd.Series(cells, dtype=str).str.strip().str.lower().map(codes).to_numpy(np.float64)
+    numbers, column = NUMBERS[name], cast(Column, name)
+    words, code = np.unique(cells, return_inverse=True)
+    return np.array([numbers.get(common_word(column, word), np.nan) for word in words], np.float64)[code]
