@@ -1,7 +1,8 @@
 """Several data sets as one: each in data/raw/combined/<name>, a folder or a link to one, with settings of its own.
 
 Their labels are united or intersected by label maps (`couplet.datasets.label_maps`); what a set does not know is
-unknown. Image, patient and study ids begin with the member's name, which is also the group column `source`.
+unknown. Sexes and views become the same words. Image, patient and study ids begin with the member's name, which is also
+the group column `source`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from couplet.datasets.base import META, Dataset, Settings, keys_below, parse_set
 from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import LabelMap, label_map
 from couplet.datasets.tables import hidden_rows, resolve_unknown
+from couplet.datasets.words import in_common_words
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.settings.schema.sources import Policy
@@ -163,6 +165,7 @@ def _images(member: _Read, groups: list[str], labels: list[str]) -> DataFrame:
         study_id=_prefixed(prefix, table["study_id"]),
         path=prefix + table["path"],
     )
+    images = in_common_words(images, f"combined: {member.name}")
     images[GROUP] = member.name
     for name in groups:
         images[name] = table[name] if name in member.groups else ""

@@ -17,6 +17,7 @@ from pandas import DataFrame
 from couplet.datasets.base import Dataset
 from couplet.datasets.raw import RawSet, read_raw, read_raw_external
 from couplet.datasets.registry import body_parts
+from couplet.datasets.words import in_common_words, in_words_of
 from couplet.images.packing import SHARD_SIZE, Outcome, Packing
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
@@ -34,8 +35,8 @@ QUARANTINE = ["image_id", "part", "path", "reason"]
 def prepare() -> None:
     """Decode every image of the data set and of the external test once, and write data/prepared and data/external.
 
-    Both or nothing. What changes in the one leaves the bytes of the other as they are: an external test that is added
-    to a finished run decodes its own images and trains nothing.
+    Both or nothing. An external test leaves the bytes of the run's data as they are: one that is added to a finished
+    run decodes its own images and trains nothing. It takes the run's words for sexes and views, and nothing else of it.
 
     Raises:
         UserError: the raw data is not what data/inventory.json says, its labels are wrong, or more of its
@@ -50,7 +51,7 @@ def prepare() -> None:
     external = read_raw_external(params, run.dataset, project)
     with (
         decoded(run, project.prepared, "", params, project) as ours,
-        decoded(external, project.external, "external-", params, project) as theirs,
+        decoded(external, project.external, "external-", params, project, ours) as theirs,
     ):
         if own_settings(load_params(project.params)) != own_settings(params):
             raise UserError(
@@ -91,10 +92,13 @@ class Decoded:
 
 
 @contextmanager
-def decoded(raw: RawSet, place: Path, name: str, params: Params, project: Project) -> Iterator[Decoded]:
+def decoded(
+    raw: RawSet, place: Path, name: str, params: Params, project: Project, run: Decoded | None = None
+) -> Iterator[Decoded]:
     """A data set, decoded into scratch. Nobody else works on it until the block is left.
 
-    `name` sets its finished shards apart from another data set's.
+    `name` sets its finished shards apart from another data set's. `run` is what an external test is compared with: its
+    sexes and views are written in the run's words.
 
     Raises:
         UserError: a file is not the one of the inventory, or too many cannot be read.
@@ -116,12 +120,24 @@ def decoded(raw: RawSet, place: Path, name: str, params: Params, project: Projec
         outcomes = list(progress(packing.run(), f"decoding {raw.source}", len(table)))
         table = pd.concat([table, DataFrame(outcomes, columns=list(Outcome._fields))], axis=1)
         table["view"] = table["view"].mask(table["view"] == "", table["view_position"])
+        table = in_one_set_of_words(table, raw, run)
         readable = table["reason"] == ""
         refuse_unreadable(table, readable, params.data.max_unreadable, project.scratch, dataset.external)
         say_blank(table[readable], dataset)
         say_burned_in(table[readable], dataset)
         yield Decoded(raw, packing, table, readable, place)
         packing.forget_others()
+
+
+def in_one_set_of_words(table: DataFrame, raw: RawSet, run: Decoded | None) -> DataFrame:
+    """The table with sexes and views in the words that it shall have: views of DICOM headers are known only now."""
+    if raw.dataset.members:
+        table = in_common_words(table, raw.source)
+    if run is not None:  # of what the run is trained on, which its prediction sets are made of
+        table = in_words_of(
+            run.table[run.readable & (run.table["part"] == "train")], table, f"external: {raw.source}"
+        )
+    return table
 
 
 def say_read(raw: RawSet) -> None:
