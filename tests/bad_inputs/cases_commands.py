@@ -118,7 +118,7 @@ CASES = [
     ),
     Case(
         "a scratch folder that another process is using",
-        busy_for(0.3),
+        busy_for(2.0),
         happens="waits, and says for what",
         said=(
             f"prepare: another process is at work on the same thing ({{project}}/{LOCK}): waiting for it to end",
