@@ -28,8 +28,10 @@ from couplet.project.project import Project as Paths
 from couplet.results.folds import read_folds
 from couplet.results.manifest import read_manifest
 from couplet.results.predictions import read_predictions
+from couplet.settings.params import load_params
 from tests.commands.conftest import Repository, write_calibrated, write_run
 from tests.support.errors import refused
+from tests.support.projects import ROOT
 
 ONE = "nothing about the method (one repeat)"
 
@@ -83,7 +85,8 @@ def test_a_revision_is_read_as_the_workspace_is(here: Repository) -> None:
 
 def test_a_branch_and_an_experiment(here: Repository) -> None:
     answer = compare("other", "no-refiner")
-    assert answer.arms.settings == [("refiner.enabled", True, False), ("optimizer.lr", 0.001, 0.008)]
+    own = load_params(ROOT / "params.yaml").optimizer.lr
+    assert answer.arms.settings == [("refiner.enabled", True, False), ("optimizer.lr", 0.001, own)]
     assert answer.arms.sections == ["refiner", "optimizer"]
     a, b = (read_finished_run(name, "oof") for name in ("other", "no-refiner"))
     expected = [

@@ -16,12 +16,14 @@ from PIL import Image
 
 from couplet.datasets.grand_xray_slam import LABELS
 from couplet.datasets.inventory import scan
+from couplet.datasets.phantom import draw_missing
 from couplet.phantom import drawing as phantom
 from couplet.phantom.cohort import PREVALENCE, draw_cohort
 from couplet.phantom.drawing import draw_image, draw_phantom
 from couplet.project.errors import UserError
 from couplet.project.files import read_json
 from couplet.project.project import HERE
+from couplet.settings.params import load_params
 
 SEEDS = range(12)
 COLUMNS = ["Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition", *LABELS]
@@ -114,7 +116,7 @@ PICTURE_SHA256 = "eedba3bdf4bd22ec21c03dd043524899439952486981cd49ab95ab73ce0e4d
 
 def test_the_whole_drawing_is_that_of_the_committed_inventory(project_root: Path, tmp_path: Path) -> None:
     """A change of the drawing needs `couplet scan`, or the first `dvc repro` of a fresh clone is refused."""
-    draw_phantom(tmp_path / "phantom")
+    draw_missing(tmp_path / "phantom", load_params(project_root / HERE.params).data.source_args)
     assert scan("phantom", tmp_path / "phantom").summary == read_json(project_root / HERE.inventory)
 
 
