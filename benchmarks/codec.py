@@ -25,9 +25,9 @@ from benchmarks.harness import (
     ratio,
 )
 from couplet.images.codec import decode_jpeg, encode, shard_name
-from couplet.images.decode import decode
-from couplet.images.packing import Packing, RawImage
-from couplet.images.store import ImageStore
+from couplet.images.decoding.decode import decode
+from couplet.images.decoding.packing import Packing, RawImage
+from couplet.images.loading.store import ImageStore
 from couplet.phantom.drawing import draw_image
 from couplet.results.manifest import SHARD_STRIDE
 from couplet.settings.schema.image import Codec

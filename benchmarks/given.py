@@ -14,8 +14,8 @@ from PIL import Image
 
 from benchmarks.harness import REAL_DATA
 from couplet.datasets.grand_xray_slam import LABELS
-from couplet.images.decode import decode
-from couplet.images.store import ImageStore
+from couplet.images.decoding.decode import decode
+from couplet.images.loading.store import ImageStore
 from couplet.models.device import fix_torch
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.phantom.drawing import draw_image

@@ -30,7 +30,7 @@ from benchmarks.harness import (
     not_measured,
     ratio,
 )
-from couplet.images.feed import image_batches
+from couplet.images.loading.feed import image_batches
 from couplet.models.device import resolve_precision
 from couplet.settings.params import Params
 from couplet.training.loop import Trainer

@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import REAL_DATA, Section, Size, Table, at_least, at_most, interleave, ratio
-from couplet.images import packing
-from couplet.images.decode import decode_bytes
-from couplet.images.packing import Packing, RawImage
+from couplet.images.decoding import packing
+from couplet.images.decoding.decode import decode_bytes
+from couplet.images.decoding.packing import Packing, RawImage
 from couplet.phantom.drawing import draw_image
 
 ORIGINALS = REAL_DATA / "nih_cxr14" / "originals_1024"

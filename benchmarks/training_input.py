@@ -15,10 +15,10 @@ from torchvision.transforms import v2
 
 from benchmarks import given, plain
 from benchmarks.harness import Claim, Section, Size, Table, at_least, at_most, interleave, ratio
-from couplet.images.draws import epoch_order, image_keys, uniforms
-from couplet.images.feed import image_batches
-from couplet.images.store import ImageStore, shard_name
-from couplet.images.views import (
+from couplet.images.loading.draws import epoch_order, image_keys, uniforms
+from couplet.images.loading.feed import image_batches
+from couplet.images.loading.store import ImageStore, shard_name
+from couplet.images.loading.views import (
     ANGLE,
     FLIP,
     LARGEST_STEP,

@@ -32,8 +32,8 @@ from benchmarks.harness import (
     not_measured,
     ratio,
 )
-from couplet.images.draws import image_keys, uniforms
-from couplet.images.views import N_DRAWS, evaluation_view, training_view
+from couplet.images.loading.draws import image_keys, uniforms
+from couplet.images.loading.views import N_DRAWS, evaluation_view, training_view
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import fix_torch, keep_freed_memory, resolve_precision
 from couplet.models.predictor import normalisation

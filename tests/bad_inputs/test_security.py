@@ -18,8 +18,8 @@ from pandas import Series
 from PIL import Image, ImageFile, PngImagePlugin
 
 from couplet.datasets.names import check_names
-from couplet.images import packing
-from couplet.images.decode import UnreadableImage, decode_bytes
+from couplet.images.decoding import packing
+from couplet.images.decoding.decode import UnreadableImage, decode_bytes
 from couplet.project.errors import UserError
 from couplet.settings import yaml12
 from tests.bad_inputs.cases_images import png

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import codec, codec_auc
 from benchmarks.harness import Section
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.project.files import write_json
 from tests.support.stores import write_store
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import given, plain, training_input
 from benchmarks.harness import Section
-from couplet.images.views import N_DRAWS, evaluation_view, training_view
+from couplet.images.loading.views import N_DRAWS, evaluation_view, training_view
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 import couplet
 from couplet.commands import export as story
-from couplet.images.dicom_header import MODALITIES
-from couplet.images.store import ImageStore
+from couplet.images.decoding.dicom_header import MODALITIES
+from couplet.images.loading.store import ImageStore
 from couplet.project.project import Project as Paths
 from couplet.results.bundle import read_bundle
 from couplet.results.folds import read_folds

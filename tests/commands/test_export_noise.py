@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import couplet
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.project.project import Project
 from couplet.results.bundle import read_bundle
 from couplet.results.manifest import read_manifest

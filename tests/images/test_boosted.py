@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from couplet.images.draws import boosted, image_keys, turn_keys, uniforms
+from couplet.images.loading.draws import boosted, image_keys, turn_keys, uniforms
 
 
 def counts(weights: np.ndarray, u: float) -> np.ndarray:

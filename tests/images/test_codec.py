@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from couplet.images.codec import EXPECTED_SHARE, FILES, SETTINGS, codec_fingerprint, decode_jpeg, encode
-from couplet.images.decode import decode
+from couplet.images.decoding.decode import decode
 from couplet.phantom.drawing import draw_image
 from couplet.settings.schema.image import Codec
 

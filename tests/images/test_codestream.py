@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.images.codestream import StreamSize, jpeg2000_size, jpeg_size
-from couplet.images.decode import UnreadableImage, decode_picture
+from couplet.images.decoding.codestream import StreamSize, jpeg2000_size, jpeg_size
+from couplet.images.decoding.decode import UnreadableImage, decode_picture
 from tests.support.dicoms import dicom
 
 J2K, BASELINE, LOSSLESS, LS = (f"1.2.840.10008.1.2.4.{n}" for n in (90, 50, 70, 80))

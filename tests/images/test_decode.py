@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.images.decode import MAX_PIXELS, UnreadableImage, decode, decode_bytes
+from couplet.images.decoding.decode import MAX_PIXELS, UnreadableImage, decode, decode_bytes
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from couplet.images import decode as decode_module
-from couplet.images.decode import (
+from couplet.images.decoding import decode as decode_module
+from couplet.images.decoding.decode import (
     MissingExtra,
     UnreadableImage,
     UnsuitableImage,
     decode_bytes,
     decode_picture,
 )
-from couplet.images.dicom import read_dicom
-from couplet.images.picture import CHEST, Facts
+from couplet.images.decoding.dicom import read_dicom
+from couplet.images.decoding.picture import CHEST, Facts
 from tests.support.dicoms import RAMP, dicom, lut
 
 
@@ -429,9 +429,11 @@ def test_a_damaged_header(length: int) -> None:
 
 
 def test_without_the_extra_the_reason_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith(("pydicom", "couplet.images.dicom"))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("pydicom", "couplet.images.decoding.dicom"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("couplet.images.dicom", raising=False)
+    monkeypatch.delattr("couplet.images.decoding.dicom", raising=False)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     assert reason(dicom_content, MissingExtra) == 'DICOM needs pydicom: pip install "couplet[dicom]"'
     assert decode_module.is_dicom(dicom_content)

@@ -13,11 +13,11 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from couplet.images import helper
-from couplet.images.decode import Picture, UnreadableImage, UnsuitableImage, decode_picture
-from couplet.images.dicom import ENCODED, NATIVE, NO_EXTENDED, read_dicom
-from couplet.images.helper import decode_frame
-from couplet.images.picture import CHEST
+from couplet.images.decoding import helper
+from couplet.images.decoding.decode import Picture, UnreadableImage, UnsuitableImage, decode_picture
+from couplet.images.decoding.dicom import ENCODED, NATIVE, NO_EXTENDED, read_dicom
+from couplet.images.decoding.helper import decode_frame
+from couplet.images.decoding.picture import CHEST
 
 SHIPPED = Path(pydicom.__file__).parent / "data/test_files"
 # What is said of a file, whose pixels are decoded if that is "ok" or an unsuitable modality -> names.
@@ -271,7 +271,7 @@ def test_the_decoders_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> 
         asked[options["transfer_syntax"]] = options["decoding_plugin"]
         return decode_frame(frame, options, shape)
 
-    monkeypatch.setattr("couplet.images.dicom.decode_frame", noted)
+    monkeypatch.setattr("couplet.images.decoding.dicom.decode_frame", noted)
     for name in STREAMS:
         levels(name)
     assert list(asked.values()) == ["pydicom", "pillow", "pylibjpeg", "pyjpegls", "gdcm"]

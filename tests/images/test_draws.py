@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from couplet.images.draws import dropout_seed, epoch_order, image_keys, uniforms, weights_seed
+from couplet.images.loading.draws import dropout_seed, epoch_order, image_keys, uniforms, weights_seed
 
 IDS = [f"{i:08d}_001_001.jpg" for i in range(4000)]
 
@@ -31,7 +31,7 @@ def test_the_hash_is_splitmix64() -> None:
         "0xe220a8397b1dcdaf",
         "0x6e789e6aa1b965f4",
     ]
-    from couplet.images.draws import _digest, _mix
+    from couplet.images.loading.draws import _digest, _mix
 
     key = int(image_keys(["x"])[0])
     start = int(_mix(np.array([key ^ _digest("views 7 1 2")], dtype=np.uint64))[0])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.images.feed import READ_AHEAD, image_batches
-from couplet.images.store import ImageStore
+from couplet.images.loading.feed import READ_AHEAD, image_batches
+from couplet.images.loading.store import ImageStore
 from couplet.project.errors import UserError
 from tests.support.stores import write_store
 

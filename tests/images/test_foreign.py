@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from couplet.images.decode import UnreadableImage, decode_bytes
-from couplet.images.jpeg import CUT
+from couplet.images.decoding.decode import UnreadableImage, decode_bytes
+from couplet.images.decoding.jpeg import CUT
 from tests.support.tiffs import DEFLATE, JPEG, PACKBITS, tiff
 
 HOW = "convert it to 8-bit JPEG, or to 8- or 16-bit PNG (docs/datasets.md, Image files)"
@@ -77,7 +77,7 @@ def test_jpeg_2000_is_named_where_pillow_does_not_read_it(monkeypatch: pytest.Mo
     content = encoded("JPEG2000")
     decode_bytes(content, 16, 1)
     monkeypatch.setattr(features, "check", lambda _: False)
-    monkeypatch.setattr("couplet.images.decode.FORMATS", ("JPEG", "PNG"))
+    monkeypatch.setattr("couplet.images.decoding.decode.FORMATS", ("JPEG", "PNG"))
     assert reason(content) == f"the file is JPEG 2000, which this Pillow was built without: {HOW}"
 
 

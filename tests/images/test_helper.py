@@ -17,9 +17,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from couplet.images import helper
-from couplet.images.decode import UnreadableImage, decode_picture
-from couplet.images.helper import Helper, decode_frame
+from couplet.images.decoding import helper
+from couplet.images.decoding.decode import UnreadableImage, decode_picture
+from couplet.images.decoding.helper import Helper, decode_frame
 from tests.support.dicoms import dicom
 
 SYNTAX = "1.2.840.10008.1.2.4.50"
@@ -195,7 +195,7 @@ def test_a_fork_does_not_end_the_helper_of_its_parent() -> None:
 def test_the_helper_ends_with_a_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys, time\nfrom couplet.images.helper import Helper\nown = Helper()\n"
+        "import sys, time\nfrom couplet.images.decoding.helper import Helper\nown = Helper()\n"
         "print(own._process.pid, flush=True)\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)

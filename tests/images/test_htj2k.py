@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from couplet.images.decode import MissingExtra, UnreadableImage, decode_picture
-from couplet.images.dicom import read_dicom
+from couplet.images.decoding.decode import MissingExtra, UnreadableImage, decode_picture
+from couplet.images.decoding.dicom import read_dicom
 from tests.images.test_dicom_files import damage
 from tests.support.dicoms import dicom
 
@@ -89,7 +89,7 @@ def test_colours_are_turned_back(photometric: str) -> None:
 
 @pytest.mark.parametrize("syntax", STREAMS)
 def test_a_stream_of_another_size_is_not_decoded(syntax: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("couplet.images.dicom.decode_frame")
+    monkeypatch.delattr("couplet.images.decoding.dicom.decode_frame")
     content = dicom(base64.b64decode(STREAMS[syntax]), 12, syntax, Rows=15, Columns=21)
     with pytest.raises(
         UnreadableImage, match="^the JPEG 2000 stream holds 20 x 15 pixels, the header says 21 x 15$"
@@ -103,7 +103,8 @@ def test_where_nothing_decodes_it_the_reason_says_what_to_install(
 ) -> None:
     """Pillow is not asked: of these syntaxes pydicom does not give it any."""
     monkeypatch.setattr(
-        "couplet.images.dicom.get_decoder", lambda uid: SimpleNamespace(available_plugins=("pillow",))
+        "couplet.images.decoding.dicom.get_decoder",
+        lambda uid: SimpleNamespace(available_plugins=("pillow",)),
     )
     with pytest.raises(
         MissingExtra, match=r'^JPEG 2000 in DICOM needs pylibjpeg-openjpeg: pip install "couplet\[dicom\]"$'

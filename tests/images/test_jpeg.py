@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.images.decode import UnreadableImage, decode_bytes
-from couplet.images.jpeg import CUT, END, FEW_SCANS, read_frame
+from couplet.images.decoding.decode import UnreadableImage, decode_bytes
+from couplet.images.decoding.jpeg import CUT, END, FEW_SCANS, read_frame
 
 RANDOM = np.random.default_rng(0)
 NOISE = RANDOM.normal(0, 1, (320, 240)).cumsum(axis=1) * 3 + RANDOM.normal(128, 4, (320, 240))

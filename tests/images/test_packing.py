@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.images import packing
-from couplet.images.decode import decode, decode_picture
-from couplet.images.packing import Outcome, Packing, RawImage
-from couplet.images.writing import Encoded
+from couplet.images.decoding import packing
+from couplet.images.decoding.decode import decode, decode_picture
+from couplet.images.decoding.packing import Outcome, Packing, RawImage
+from couplet.images.decoding.writing import Encoded
 from couplet.project.errors import UserError
 from couplet.settings.schema.image import Codec
 
@@ -386,7 +386,7 @@ def test_a_bad_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch, val
 SCRIPT = """
 import sys
 from pathlib import Path
-from couplet.images.packing import Packing, RawImage
+from couplet.images.decoding.packing import Packing, RawImage
 raw, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 lines = [line.split() for line in (raw / "list.txt").read_text().splitlines()]
 images = [RawImage(name, int(size), md5) for name, size, md5 in lines]

@@ -8,8 +8,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 
-from couplet.images.picture import UnreadableImage
-from couplet.images.rendering import Look, Lut, Window, equalized, grey_table, render
+from couplet.images.decoding.picture import UnreadableImage
+from couplet.images.decoding.rendering import Look, Lut, Window, equalized, grey_table, render
 from tests.support.dicoms import lut
 
 DRAWN = np.random.default_rng(0)

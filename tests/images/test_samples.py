@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.images.decode import UnreadableImage, decode_bytes
-from couplet.images.samples import require_upper_bits
+from couplet.images.decoding.decode import UnreadableImage, decode_bytes
+from couplet.images.decoding.samples import require_upper_bits
 from tests.support.tiffs import DEFLATE, PACKBITS, RAW, tiff
 
 SHOWN = np.array([[0, 64, 128, 255], [255, 191, 64, 0]])  # 0 black, 255 white

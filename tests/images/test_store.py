@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from couplet.images import shards as shards_module
-from couplet.images import store as store_module
 from couplet.images.codec import FILES
-from couplet.images.shards import OPEN_FILES
-from couplet.images.store import ImageStore, shard_name
+from couplet.images.loading import shards as shards_module
+from couplet.images.loading import store as store_module
+from couplet.images.loading.shards import OPEN_FILES
+from couplet.images.loading.store import ImageStore, shard_name
 from couplet.project.errors import UserError
 from couplet.project.files import write_json
 from couplet.results.manifest import SHARD_STRIDE
@@ -371,7 +371,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[2])))
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.results.manifest import SHARD_STRIDE
 store = ImageStore(Path(sys.argv[1]))
 positions = np.random.default_rng(0).permutation(1500) * SHARD_STRIDE

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
-from couplet.images import views
-from couplet.images.draws import image_keys, uniforms
-from couplet.images.views import N_DRAWS, crop_boxes, evaluation_crops, evaluation_view, training_view
+from couplet.images.loading import views
+from couplet.images.loading.draws import image_keys, uniforms
+from couplet.images.loading.views import N_DRAWS, crop_boxes, evaluation_crops, evaluation_view, training_view
 from couplet.settings.schema.augment import AugmentParams
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

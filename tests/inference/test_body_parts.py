@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from couplet.images.picture import CHEST
+from couplet.images.decoding.picture import CHEST
 from couplet.inference.load import _image_way
 from couplet.project.project import Project
 

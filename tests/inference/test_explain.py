@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from couplet.images.views import evaluation_view
+from couplet.images.loading.views import evaluation_view
 from couplet.inference.explain import explain
 from couplet.inference.fold import FoldModel
 from couplet.models.predictor import normalisation

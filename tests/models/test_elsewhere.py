@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.images.views import evaluation_view
+from couplet.images.loading.views import evaluation_view
 from couplet.models.predictor import Predictor, build_predictor, load_predictor, normalisation, save_predictor
 from couplet.project.project import HERE
 from couplet.results.model_record import trained_params, write_model_record

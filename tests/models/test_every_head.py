@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from couplet.images.draws import weights_seed
+from couplet.images.loading.draws import weights_seed
 from couplet.models.backbone import Backbone
 from couplet.models.head import HeadInputs, build_head
 from couplet.models.predictor import Predictor, build_refiner

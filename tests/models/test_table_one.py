@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from couplet.datasets.grand_xray_slam import LABELS
-from couplet.images.draws import image_keys, uniforms
-from couplet.images.views import N_DRAWS, crop_boxes
+from couplet.images.loading.draws import image_keys, uniforms
+from couplet.images.loading.views import N_DRAWS, crop_boxes
 from couplet.inference.predict import predict_probabilities
 from couplet.models.predictor import build_predictor
 from couplet.phantom.cohort import draw_cohort

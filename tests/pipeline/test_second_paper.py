@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from couplet.images.draws import image_keys
+from couplet.images.loading.draws import image_keys
 from tests.support.projects import MODEL, Project, kill_trainer, new_project, rows, untrained
 
 # What makes the preset db_dgcn small enough for a test: the recipe stays.

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import couplet
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.inference.graph import FittedCouplings
 from couplet.project.project import Project
 from couplet.results.fitted_couplings import read_fitted_files

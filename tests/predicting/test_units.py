@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.images.decode import decode_picture
+from couplet.images.decoding.decode import decode_picture
+from couplet.images.loading.store import ImageStore
+from couplet.images.loading.views import evaluation_view
 from couplet.images.sniff import is_picture
-from couplet.images.store import ImageStore
-from couplet.images.views import evaluation_view
 from couplet.inference.engine import TorchEngine, class_maps
 from couplet.inference.trained import ImageWay
 from couplet.models.predictor import Predictor, build_predictor, normalisation

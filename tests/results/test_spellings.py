@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from couplet.images.dicom_header import VIEWS
+from couplet.images.decoding.dicom_header import VIEWS
 from couplet.results.spellings import COLUMNS, LATERAL_TOO, SPELLINGS, Column, common_word, view_kind
 
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from couplet.datasets.inventory import scan
-from couplet.images import packing
-from couplet.images.packing import Packing, RawImage, ShardTask, make_shard
+from couplet.images.decoding import packing
+from couplet.images.decoding.packing import Packing, RawImage, ShardTask, make_shard
 from couplet.project.errors import UserError
 from couplet.running.engine import ordered_tasks
 from tests.support import tasks

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from couplet.images.store import ImageStore
-from couplet.images.views import evaluation_crops, evaluation_view
+from couplet.images.loading.store import ImageStore
+from couplet.images.loading.views import evaluation_crops, evaluation_view
 from couplet.inference.fold import FoldModel, load_fold
 from couplet.models.predictor import normalisation
 from couplet.project.project import Project as Paths

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torchvision.transforms.v2.functional import ten_crop
 
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.models.predictor import load_predictor, normalisation
 from couplet.project.project import Project
 from couplet.results.folds import read_folds

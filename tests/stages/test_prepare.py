@@ -20,10 +20,10 @@ from PIL import Image
 from couplet.datasets.grand_xray_slam import LABELS
 from couplet.datasets.inventory import scan_source
 from couplet.datasets.raw import identical_files
-from couplet.images import packing
-from couplet.images.decode import decode
-from couplet.images.packing import RawImage
-from couplet.images.store import ImageStore
+from couplet.images.decoding import packing
+from couplet.images.decoding.decode import decode
+from couplet.images.decoding.packing import RawImage
+from couplet.images.loading.store import ImageStore
 from couplet.project.errors import UserError
 from couplet.project.files import write_text
 from couplet.project.project import HERE

@@ -22,9 +22,9 @@ from pydicom.dataset import Dataset
 from couplet.datasets.inventory import scan_source
 from couplet.datasets.mimic_cxr_jpg import LABELS as MIMIC_LABELS
 from couplet.datasets.registry import ADAPTERS, body_parts
-from couplet.images import dicom_version, packing
-from couplet.images.picture import CHEST, MissingExtra
-from couplet.images.store import ImageStore
+from couplet.images.decoding import dicom_version, packing
+from couplet.images.decoding.picture import CHEST, MissingExtra
+from couplet.images.loading.store import ImageStore
 from couplet.project.files import write_text
 from couplet.project.project import HERE, Project
 from couplet.results.model_record import trained_params
@@ -239,7 +239,7 @@ def test_a_shard_of_refused_dicom_alone_is_decoded_again_too(
 
 SCRIPT = """
 import sys
-from couplet.images import packing
+from couplet.images.decoding import packing
 from couplet.stages.prepare import prepare
 import couplet.stages.prepare as stage
 stage.SHARD_SIZE = 2
@@ -358,7 +358,7 @@ def test_without_the_extra_prepare_stops_and_says_what_to_install(
         raise MissingExtra('DICOM needs pydicom: pip install "couplet[dicom]"')
 
     table({"0.png": png(films(1)[0]), "1.dcm": dicom(films(1)[0])})
-    monkeypatch.setattr("couplet.images.dicom.read_dicom", absent)
+    monkeypatch.setattr("couplet.images.decoding.dicom.read_dicom", absent)
     message = refused(prepare)
     assert message.endswith('images/1.dcm: DICOM needs pydicom: pip install "couplet[dicom]"')
     assert not HERE.prepared.exists()
@@ -419,7 +419,7 @@ def test_nothing_that_a_header_says_of_people_is_written(
 
 
 def test_tags_of_patients_are_never_in_memory() -> None:
-    from couplet.images.dicom_header import read_header
+    from couplet.images.decoding.dicom_header import read_header
 
     header, _ = read_header(marked(films(1)[0]), with_study=False)
     for name in ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "InstitutionName", "StudyInstanceUID", "OtherPatientIDsSequence"):  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from couplet.images.views import evaluation_view
+from couplet.images.loading.views import evaluation_view
 from couplet.inference.engine import TorchEngine
 from couplet.inference.fold_files import write_fold
 from couplet.inference.graph import EnsembleGraph

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from couplet.images.store import ImageStore, shard_name
+from couplet.images.loading.store import ImageStore, shard_name
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.files import write_csv, write_json
 from couplet.results.metadata import known_means

@@ -16,7 +16,7 @@ import pandas as pd
 import timm
 
 from couplet.cli import main
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.results.manifest import SHARD_STRIDE
 from tests.support.params import change_params
 

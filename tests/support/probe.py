@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from couplet.evaluation.metrics import auc_per_label
-from couplet.images.draws import epoch_order, image_keys, taught
+from couplet.images.loading.draws import epoch_order, image_keys, taught
 from couplet.models.backbone import Backbone
 from couplet.models.head import HeadInputs, build_head
 from couplet.models.predictor import Predictor

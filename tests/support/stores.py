@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from couplet.images.codec import encode
-from couplet.images.store import ImageStore
-from couplet.images.writing import Encoded, NewShard, Stored
+from couplet.images.decoding.writing import Encoded, NewShard, Stored
+from couplet.images.loading.store import ImageStore
 from couplet.project.files import write_csv, write_json
 from couplet.project.project import HERE
 from couplet.settings.schema.image import Codec

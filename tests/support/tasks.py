@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from couplet.images.packing import ShardTask, make_shard
-from couplet.images.writing import Stored
+from couplet.images.decoding.packing import ShardTask, make_shard
+from couplet.images.decoding.writing import Stored
 from couplet.project.errors import UserError
 
 

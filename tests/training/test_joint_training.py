@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from couplet.images.draws import image_keys, taught, uniforms
-from couplet.images.store import ImageStore
+from couplet.images.loading.draws import image_keys, taught, uniforms
+from couplet.images.loading.store import ImageStore
 from couplet.models.predictor import load_predictor, save_predictor
 from couplet.results.model_record import trained_params, write_model_record
 from couplet.training import optimizer as optimizers

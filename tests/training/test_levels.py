@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.images.draws import epoch_order, image_keys, uniforms
-from couplet.images.views import evaluation_view
+from couplet.images.loading.draws import epoch_order, image_keys, uniforms
+from couplet.images.loading.views import evaluation_view
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
 from couplet.running.provenance import Provenance

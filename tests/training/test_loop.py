@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.images.views import evaluation_crops, evaluation_view
+from couplet.images.loading.views import evaluation_crops, evaluation_view
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.project.errors import UserError
 from couplet.settings.params import Params, parse_params

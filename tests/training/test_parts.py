@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.images.draws import dropout_seed, weights_seed
+from couplet.images.loading.draws import dropout_seed, weights_seed
 from couplet.training.loss import Reduction
 from couplet.training.losses.bce import LOSS
 from couplet.training.parts import Parts, loss_weights, predicted_together, tree_sum

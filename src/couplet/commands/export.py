@@ -12,9 +12,9 @@ import torch
 from couplet.commands.card import card
 from couplet.datasets.registry import body_parts
 from couplet.evaluation.couplings.fit import LabelCouplings
-from couplet.images.draws import image_keys
-from couplet.images.store import ImageStore
-from couplet.images.views import evaluation_view
+from couplet.images.loading.draws import image_keys
+from couplet.images.loading.store import ImageStore
+from couplet.images.loading.views import evaluation_view
 from couplet.inference.engine import TorchEngine
 from couplet.inference.exported import GraphEngine, load_engine
 from couplet.inference.fold_files import COUPLET, write_fold

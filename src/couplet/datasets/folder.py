@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pandas import Series
 
-from couplet.images.picture import DICOM_ENDINGS
+from couplet.images.decoding.picture import DICOM_ENDINGS
 from couplet.project.errors import UserError
 
 # Absolute paths, drive letters, backslashes, empty, `.` and `..` parts, and control characters.

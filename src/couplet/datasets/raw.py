@@ -18,7 +18,7 @@ from couplet.datasets.inventory import Inventory, load_inventory
 from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.datasets.tables import hidden_rows
-from couplet.images.packing import RawImage
+from couplet.images.decoding.packing import RawImage
 from couplet.project.console import say
 from couplet.project.project import Project
 from couplet.settings.params import Params

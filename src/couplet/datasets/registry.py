@@ -24,7 +24,7 @@ from couplet.datasets import (
 )
 from couplet.datasets.base import Dataset, parse_settings
 from couplet.datasets.folder import require_folder
-from couplet.images.picture import CHEST
+from couplet.images.decoding.picture import CHEST
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
@@ -52,7 +52,7 @@ OF_ANY_BODY_PART = ("csv", "coco")
 
 
 def body_parts(*sources: str) -> tuple[str, ...] | None:
-    """Values of BodyPartExamined that suit every data set, for `couplet.images.decode.decode_picture`; None: any."""
+    """Values of BodyPartExamined that suit every data set, for `images.decoding.decode.decode_picture`; None: any."""
     return None if set(sources) & set(OF_ANY_BODY_PART) else CHEST
 
 

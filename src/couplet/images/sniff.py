@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from couplet.images.decode import FORMATS, is_dicom
+from couplet.images.decoding.decode import FORMATS, is_dicom
 
 HEAD = 4096  # bytes that are looked at
 # At a file's beginning. A damaged picture still has it, and one of a kind that is not read is told so.

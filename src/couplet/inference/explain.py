@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from couplet.images.draws import image_keys
-from couplet.images.views import evaluation_crops, evaluation_view
+from couplet.images.loading.draws import image_keys
+from couplet.images.loading.views import evaluation_crops, evaluation_view
 from couplet.inference.fold import FoldModel
 from couplet.models.device import autocast
 from couplet.models.predictor import normalisation

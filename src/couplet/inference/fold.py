@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.inference.predict import predict_probabilities
 from couplet.models.device import resolve_device, resolve_precision
 from couplet.models.predictor import Predictor, load_predictor

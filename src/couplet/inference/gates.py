@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from couplet.images.feed import image_batches
-from couplet.images.views import evaluation_crops
+from couplet.images.loading.feed import image_batches
+from couplet.images.loading.views import evaluation_crops
 from couplet.inference.fold import FoldModel
 from couplet.inference.predict import network_view
 from couplet.models.device import autocast

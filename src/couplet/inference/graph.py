@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from couplet.evaluation.calibration.beta import LEAST, MOST
 from couplet.evaluation.couplings.fit import LabelCouplings
-from couplet.images.views import evaluation_crops
+from couplet.images.loading.views import evaluation_crops
 from couplet.models.backbone import normalisation
 from couplet.models.predictor import Predictor
 from couplet.results.bundle import UNREFINED

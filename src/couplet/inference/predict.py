@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from couplet.images.feed import image_batches
-from couplet.images.store import ImageStore
-from couplet.images.views import evaluation_crops, evaluation_view
+from couplet.images.loading.feed import image_batches
+from couplet.images.loading.store import ImageStore
+from couplet.images.loading.views import evaluation_crops, evaluation_view
 from couplet.models.device import autocast, explained_out_of_memory
 from couplet.models.predictor import Predictor, normalisation
 from couplet.project.console import progress

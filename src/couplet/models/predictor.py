@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from couplet.images.draws import weights_seed
+from couplet.images.loading.draws import weights_seed
 from couplet.models.backbone import Backbone, normalisation
 from couplet.models.head import Head, head_class
 from couplet.models.levels import ONE_NETWORK, Chain, Levels, build_levels, features_seen

@@ -12,8 +12,14 @@ from typing import Any, Literal
 import numpy as np
 
 from couplet.images.codec import decode_jpeg, encode, workers_wanted
-from couplet.images.decode import MAX_BYTES, Picture, UnreadableImage, UnsuitableImage, decode_picture
-from couplet.images.pool import ordered_map
+from couplet.images.decoding.decode import (
+    MAX_BYTES,
+    Picture,
+    UnreadableImage,
+    UnsuitableImage,
+    decode_picture,
+)
+from couplet.images.decoding.pool import ordered_map
 from couplet.inference.trained import Ensemble, ImageWay
 from couplet.predicting.inputs import Ids, Input, digest_of, id_of
 from couplet.project.files import sha256_of

@@ -22,8 +22,8 @@ import timm
 import torch
 
 from couplet.images.codec import codec_fingerprint
-from couplet.images.decode import fingerprint
-from couplet.images.dicom_version import dicom_fingerprint
+from couplet.images.decoding.decode import fingerprint
+from couplet.images.decoding.dicom_version import dicom_fingerprint
 from couplet.inference.engine import TorchEngine
 from couplet.inference.load_bundle import load_ensemble
 from couplet.inference.trained import Ensemble

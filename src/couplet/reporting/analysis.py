@@ -96,7 +96,7 @@ def sample_rows(truth: np.ndarray, groups: np.ndarray, keys: np.ndarray, n: int)
     Args:
         truth: (N,) 0, 1 or NaN, one label.
         groups: (N,) patient of each image.
-        keys: (N,) a number per image that fixes the draw: `couplet.images.draws.image_keys`.
+        keys: (N,) a number per image that fixes the draw: `couplet.images.loading.draws.image_keys`.
         n: how many.
     """
     rows = np.flatnonzero(truth == 1)

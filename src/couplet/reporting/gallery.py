@@ -9,8 +9,8 @@ import numpy as np
 
 from couplet.evaluation.metrics import THRESHOLD
 from couplet.evaluation.proportions import proportion
-from couplet.images.draws import image_keys
-from couplet.images.store import ImageStore
+from couplet.images.loading.draws import image_keys
+from couplet.images.loading.store import ImageStore
 from couplet.reporting import analysis, figures, matrices, pictures, selection, style
 from couplet.reporting.agreement import pairs
 from couplet.reporting.picture import Picture

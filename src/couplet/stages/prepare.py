@@ -18,7 +18,7 @@ from couplet.datasets.base import Dataset
 from couplet.datasets.raw import RawSet, read_raw, read_raw_external
 from couplet.datasets.registry import body_parts
 from couplet.datasets.words import in_common_words, in_words_of
-from couplet.images.packing import SHARD_SIZE, Outcome, Packing
+from couplet.images.decoding.packing import SHARD_SIZE, Outcome, Packing
 from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.project.files import write_csv, write_json

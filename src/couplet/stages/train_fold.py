@@ -15,7 +15,7 @@ import timm
 import torch
 import typer
 
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.models.device import (
     arithmetic_record,
     fix_torch,

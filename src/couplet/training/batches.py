@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from couplet.images.draws import (
+from couplet.images.loading.draws import (
     boosted,
     dropout_seed,
     epoch_order,
@@ -17,7 +17,7 @@ from couplet.images.draws import (
     turn_keys,
     uniforms,
 )
-from couplet.images.views import N_DRAWS, training_view
+from couplet.images.loading.views import N_DRAWS, training_view
 from couplet.models.predictor import Predictor, normalisation
 from couplet.project.errors import UserError
 from couplet.settings.params import Params

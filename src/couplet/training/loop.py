@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from couplet.images.feed import image_batches
+from couplet.images.loading.feed import image_batches
 from couplet.models.device import explained_out_of_memory
 from couplet.models.predictor import Predictor
 from couplet.project.console import progress, say

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 from couplet.training.step import Outcome
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import PIL
 from PIL import Image, ImageFile, TiffImagePlugin, features
 
-from couplet.images.foreign import describe
-from couplet.images.jpeg import load_whole
-from couplet.images.picture import (
+from couplet.images.decoding.foreign import describe
+from couplet.images.decoding.jpeg import load_whole
+from couplet.images.decoding.picture import (
     DICOM_ENDINGS,
     INSTALL,
     MissingExtra,
@@ -28,8 +28,8 @@ from couplet.images.picture import (
     UnreadableImage,
     UnsuitableImage,
 )
-from couplet.images.samples import read_wide, require_upper_bits, to_eight_bits
-from couplet.images.tiff import as_meant, prepare_tiff, silence_libtiff, white_is_zero
+from couplet.images.decoding.samples import read_wide, require_upper_bits, to_eight_bits
+from couplet.images.decoding.tiff import as_meant, prepare_tiff, silence_libtiff, white_is_zero
 from couplet.settings.schema.image import Rendering
 
 # Sniffed from the content, whatever the extension says. Formats that run programs (EPS) stay out.
@@ -124,7 +124,7 @@ def decode_picture(
     """
     if is_dicom(content):
         try:
-            from couplet.images.dicom import read_dicom  # with an extra
+            from couplet.images.decoding.dicom import read_dicom  # with an extra
         except ModuleNotFoundError as error:
             raise MissingExtra(
                 f"DICOM needs {(error.name or 'pydicom').partition('.')[0]}: {INSTALL}"

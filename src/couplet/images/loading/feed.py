@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from couplet.images.store import ImageStore
+from couplet.images.loading.store import ImageStore
 
 READ_AHEAD = 3
 

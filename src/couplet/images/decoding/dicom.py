@@ -1,7 +1,7 @@
 """One DICOM file -> its picture in grey levels from 0 to 255 (or RGB), and what its header says of it.
 
 Read top to bottom: header, refusals, pixels, rendering. Compressed pixels are decoded in a process that may die
-(`couplet.images.helper`), after their own headers were compared with the file's.
+(`couplet.images.decoding.helper`), after their own headers were compared with the file's.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
 
-from couplet.images import dicom_header as tags
-from couplet.images.codestream import jpeg2000_size, jpeg_size
-from couplet.images.helper import decode_frame
-from couplet.images.picture import INSTALL, Facts, MissingExtra, UnreadableImage, UnsuitableImage
-from couplet.images.rendering import render
+from couplet.images.decoding import dicom_header as tags
+from couplet.images.decoding.codestream import jpeg2000_size, jpeg_size
+from couplet.images.decoding.helper import decode_frame
+from couplet.images.decoding.picture import INSTALL, Facts, MissingExtra, UnreadableImage, UnsuitableImage
+from couplet.images.decoding.rendering import render
 from couplet.settings.schema.image import Rendering
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
@@ -71,7 +71,7 @@ def read_dicom(
     allow_unsuitable: bool = False,
     with_study: bool = False,
 ) -> Film:
-    """Decode a file that has `DICM` at byte 128; see `couplet.images.decode.decode_picture`.
+    """Decode a file that has `DICM` at byte 128; see `couplet.images.decoding.decode.decode_picture`.
 
     Raises:
         UnreadableImage, MissingExtra, UnsuitableImage: as there.

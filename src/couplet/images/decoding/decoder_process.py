@@ -1,7 +1,7 @@
 """Decodes compressed frames of DICOM pixel data, one after the other, in a process of its own: it may die of them.
 
-Run by its path (`couplet.images.helper`), it imports nothing of couplet. Requests come on stdin and answers go to
-stdout; every part of a message is its length in 8 bytes and that many bytes, and nothing is ever unpickled.
+Run by its path (`couplet.images.decoding.helper`), it imports nothing of couplet. Requests come on stdin and answers go
+to stdout; every part of a message is its length in 8 bytes and that many bytes, and nothing is ever unpickled.
 
     request   options (JSON), the frame
     answer    `ok` or what went wrong, {"dtype", "shape"} (JSON), the pixels (native byte order)

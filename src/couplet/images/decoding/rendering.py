@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from couplet.images.picture import UnreadableImage
+from couplet.images.decoding.picture import UnreadableImage
 from couplet.settings.schema.image import Rendering
 
 

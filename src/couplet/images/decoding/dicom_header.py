@@ -21,8 +21,8 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 
-from couplet.images.picture import Facts, UnreadableImage
-from couplet.images.rendering import Look, Lut, Window
+from couplet.images.decoding.picture import Facts, UnreadableImage
+from couplet.images.decoding.rendering import Look, Lut, Window
 from couplet.results.spellings import view_kind
 from couplet.settings.schema.image import Rendering
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from couplet.images import decoder_process
-from couplet.images.decoder_process import OK, receive, send
-from couplet.images.picture import UnreadableImage
+from couplet.images.decoding import decoder_process
+from couplet.images.decoding.decoder_process import OK, receive, send
+from couplet.images.decoding.picture import UnreadableImage
 
 SECONDS = 60.0  # for one picture
 PROGRAM = Path(decoder_process.__file__)

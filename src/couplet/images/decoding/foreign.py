@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from PIL import TiffImagePlugin, features
 
-from couplet.images.jpeg import frame_header
-from couplet.images.tiff import BITS, FORMAT, PHOTOMETRIC, SAMPLES, WHITE_IS_ZERO
+from couplet.images.decoding.jpeg import frame_header
+from couplet.images.decoding.tiff import BITS, FORMAT, PHOTOMETRIC, SAMPLES, WHITE_IS_ZERO
 
 HOW = "convert it to 8-bit JPEG, or to 8- or 16-bit PNG (docs/datasets.md, Image files)"
 # What stands at the beginning of files that are taken for images.

@@ -10,7 +10,7 @@ from pathlib import Path
 from couplet.settings.schema.image import Rendering
 
 LIBRARIES = ("pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pyjpegls", "python-gdcm")
-# The code besides `couplet.images.decode`.
+# The code besides `couplet.images.decoding.decode`.
 PARTS = ("codestream.py", "decoder_process.py", "dicom.py", "dicom_header.py", "helper.py", "rendering.py")
 
 

@@ -1,6 +1,6 @@
 """The packed store: all prepared images, in shards of up to 4,096, read by position.
 
-What lies in data/prepared is in `couplet.images.codec`; `couplet.images.packing` makes it; manifest.csv says
+What lies in data/prepared is in `couplet.images.codec`; `couplet.images.decoding.packing` makes it; manifest.csv says
 which image stands where.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from couplet.images.codec import FILES, shard_name, workers_wanted
-from couplet.images.shards import open_shard
+from couplet.images.loading.shards import open_shard
 from couplet.project.errors import UserError
 from couplet.project.files import RESTORE, read_record
 from couplet.project.project import HERE

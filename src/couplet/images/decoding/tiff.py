@@ -16,7 +16,7 @@ from itertools import repeat
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from couplet.images.jpeg import load_whole
+from couplet.images.decoding.jpeg import load_whole
 
 BITS, PHOTOMETRIC, SAMPLES, ROWS, PLANAR, FORMAT = 258, 262, 277, 278, 284, 339
 STRIPS, STRIP_BYTES, TILES, TILE_BYTES, TILE_WIDTH, TILE_LENGTH = 273, 279, 324, 325, 322, 323

@@ -19,7 +19,7 @@ from couplet.settings.schema.image import Codec
 class Stored(NamedTuple):
     """What is known of an image in a shard: its original size in pixels, its `codec.picture_digest`, and of DICOM.
 
-    That is ViewPosition, and whether BurnedInAnnotation is YES (`couplet.images.picture.Facts`).
+    That is ViewPosition, and whether BurnedInAnnotation is YES (`couplet.images.decoding.picture.Facts`).
     """
 
     width: int

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from couplet.images.codec import EXPECTED_SHARE, codec_fingerprint, encode, picture_digest, workers_wanted
-from couplet.images.decode import MAX_BYTES, decode_picture, fingerprint, is_dicom
-from couplet.images.dicom_version import dicom_fingerprint
-from couplet.images.picture import MissingExtra, UnreadableImage, UnsuitableImage
-from couplet.images.pool import ordered_map
-from couplet.images.writing import Encoded, NewShard, Stored
+from couplet.images.decoding.decode import MAX_BYTES, decode_picture, fingerprint, is_dicom
+from couplet.images.decoding.dicom_version import dicom_fingerprint
+from couplet.images.decoding.picture import MissingExtra, UnreadableImage, UnsuitableImage
+from couplet.images.decoding.pool import ordered_map
+from couplet.images.decoding.writing import Encoded, NewShard, Stored
 from couplet.project.errors import UserError
 from couplet.project.project import HERE
 from couplet.results.manifest import SHARD_STRIDE

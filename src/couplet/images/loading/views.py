@@ -3,7 +3,7 @@
 Crop, flip, rotation and shift are ONE affine, bilinear resampling per image, in the order of the first paper's
 transforms: crop and resize, then flip, then rotate about the centre, then shift; what the last two bring in from
 outside the crop is black, as there. Grey stays one channel until the normalisation, which comes last. Every draw is
-given from outside (`couplet.images.draws`), so that a view depends on nothing but (seed, fold, epoch,
+given from outside (`couplet.images.loading.draws`), so that a view depends on nothing but (seed, fold, epoch,
 image_id).
 
 B batch, C channels of the store (1 or 3), S side of stored images, s side of the view.
