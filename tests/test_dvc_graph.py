@@ -17,9 +17,9 @@ STAGES = ("prepare", "split_mis", "train_fold", "evaluate_fold", "ensemble_predi
 # Where a head or a loss is imported by its name: dvc.yaml names its file by the setting that names it.
 PLUG_INS = ("settings/schema/plugins.py", "models/head.py", "training/loss.py")
 CHOSEN = {
-    "src/couplet/models/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
+    "src/couplet/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
     "src/couplet/settings/heads/${model.head}.py": ("train_fold", "evaluate_fold"),
-    "src/couplet/training/losses/${loss.name}.py": ("train_fold", "evaluate_fold"),
+    "src/couplet/losses/${loss.name}.py": ("train_fold", "evaluate_fold"),
     "src/couplet/settings/losses/${loss.name}.py": ("train_fold", "evaluate_fold", "ensemble_predict"),
 }
 # The report compares the settings with their preset's, whose head and loss may be others.
@@ -109,8 +109,8 @@ def test_only_the_chosen_head_and_loss_are_dependencies(project_root: Path, grap
     assert set(COMPARED) <= set(graph["report"]["deps"])
     for name in ("train_fold", "evaluate_fold"):
         declared = listed(project_root, graph[name])
-        plug_ins = [f"models/heads/{head}" for head in HEADS.names()]
-        plug_ins += [f"training/losses/{loss}" for loss in LOSSES.names()]
+        plug_ins = [f"heads/{head}" for head in HEADS.names()]
+        plug_ins += [f"losses/{loss}" for loss in LOSSES.names()]
         for plug_in in plug_ins:
             file = project_root / f"src/couplet/{plug_in}.py"
             own = {file.relative_to(project_root).as_posix()}

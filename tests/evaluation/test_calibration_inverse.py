@@ -249,8 +249,8 @@ def test_the_probability_of_a_logit_rises_in_float32(settings: tuple[float, floa
 def test_what_logits_mean_by_hand() -> None:
     import torch
 
+    from couplet.losses.asl import AsymmetricLoss
     from couplet.training.loss import build_loss
-    from couplet.training.losses.asl import AsymmetricLoss
 
     asl_loss = build_loss(LossParams(), np.zeros((1, 1)))
     z = torch.tensor(logit([0.359, 0.4775, 0.6837]), dtype=torch.float64)

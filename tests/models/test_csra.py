@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.models.heads.csra import TEMPERATURES, ResidualAttention
+from couplet.heads.csra import TEMPERATURES, ResidualAttention
 from tests.support.loops import Weights, far_from_special, numbers, positions, softmax
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.models.heads.ctran import CTran
+from couplet.heads.ctran import CTran
 from couplet.project.errors import UserError
 from tests.support.loops import Weights, attention_layer, far_from_special, layer_norm, numbers, positions
 

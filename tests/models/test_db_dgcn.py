@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from couplet.models.heads.db_dgcn import (
+from couplet.heads.db_dgcn import (
     DualBranchDynamicGCN,
     DynamicGraph,
     SemanticAttention,

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from couplet.models.heads.gmp import MaxPoolHead
-from couplet.models.heads.linear import LinearHead
+from couplet.heads.gmp import MaxPoolHead
+from couplet.heads.linear import LinearHead
 
 
 def test_linear_head_is_dropout_then_one_linear_layer():

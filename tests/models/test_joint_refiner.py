@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from couplet.heads.gmp import MaxPoolHead
+from couplet.losses.asl import AsymmetricLoss
+from couplet.losses.bce import WeightedBCE
 from couplet.models.backbone import Backbone
 from couplet.models.gate import SourceGate
-from couplet.models.heads.gmp import MaxPoolHead
 from couplet.models.predictor import Predictor
 from couplet.models.refiner import LabelGraphRefiner, build_refiner
 from couplet.settings.params import LossParams
 from couplet.training.loss import build_loss
-from couplet.training.losses.asl import AsymmetricLoss
-from couplet.training.losses.bce import WeightedBCE
 from tests.support.params import params_with
 
 NAN = float("nan")

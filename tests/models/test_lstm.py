@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from couplet.models.heads.lstm import LabelLSTM
+from couplet.heads.lstm import LabelLSTM
 
 NAN = float("nan")
 

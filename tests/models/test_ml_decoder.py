@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.models.heads.ml_decoder import MLDecoder
+from couplet.heads.ml_decoder import MLDecoder
 from tests.support.loops import (
     Weights,
     attention_layer,

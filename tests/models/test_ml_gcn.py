@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from couplet.heads.ml_gcn import LabelGCN
 from couplet.models.head import HeadInputs
-from couplet.models.heads.ml_gcn import LabelGCN
 from couplet.models.label_graph import cooccurrence_adjacency
 from couplet.settings.heads.ml_gcn import Settings
 from tests.support.loops import Weights, far_from_special, numbers, positions

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from couplet.models.heads.attention import AttentionHead
-from couplet.models.heads.label_mlp import LabelMLPHead
-from couplet.models.heads.linear import LinearHead
-from couplet.models.heads.mlp import MLPHead
+from couplet.heads.attention import AttentionHead
+from couplet.heads.label_mlp import LabelMLPHead
+from couplet.heads.linear import LinearHead
+from couplet.heads.mlp import MLPHead
 from tests.support.loops import far_from_special, linear, numbers, positions, softmax
 
 

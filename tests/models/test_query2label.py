@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplet.models.heads.query2label import Query2Label, sine_positions
+from couplet.heads.query2label import Query2Label, sine_positions
 from tests.support.loops import (
     Weights,
     attend,

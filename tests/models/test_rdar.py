@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from couplet.models.heads.rdar import ANCHORS, RecurrentRegions, sample, window_penalty
+from couplet.heads.rdar import ANCHORS, RecurrentRegions, sample, window_penalty
 from tests.support.loops import Weights, far_from_special, linear, matvec, numbers, relu, sigmoid
 
 WHOLE = torch.tensor([[1.0, 1.0, 0.0, 0.0]], dtype=torch.float64)

@@ -111,12 +111,12 @@ def test_an_edit_to_another_head_or_loss_leaves_trained_folds_up_to_date(
             path.write_text(path.read_text() + "# edited\n")
         return project.run("dvc", "status").stdout
 
-    others = ("models/heads/gmp.py", "training/losses/bce.py", "settings/heads/db_dgcn.py", "phantom/film.py")
+    others = ("heads/gmp.py", "losses/bce.py", "settings/heads/db_dgcn.py", "phantom/film.py")
     changed = edit(*others)
     assert not any(
         stage in changed for stage in ("prepare", "train_fold", "evaluate_fold", "ensemble_predict")
     )
-    assert "train_fold@0" in edit("models/heads/linear.py")
+    assert "train_fold@0" in edit("heads/linear.py")
 
 
 def test_an_experiment_in_a_temporary_checkout_finds_raw_data_and_scratch(

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.special import logit
 
-from couplet.models.heads.csra import ResidualAttention
+from couplet.heads.csra import ResidualAttention
 from couplet.running.arithmetic import NUMPY_CAP, TORCH_CAP
 from tests.bad_inputs.healthy import csv_project, finished, picture
 from tests.support.in_process import InProcessProject

@@ -9,15 +9,15 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
+from couplet.losses.asl import AsymmetricLoss
+from couplet.losses.bce import WeightedBCE
+from couplet.losses.focal import FocalLoss
+from couplet.losses.pairwise import PairwiseLoss
 from couplet.settings.losses.focal import Settings as FocalSettings
 from couplet.settings.losses.focal import posterior
 from couplet.settings.params import LossParams
 from couplet.settings.schema.plugins import LOSSES
 from couplet.training.loss import build_loss, positive_weights, smooth_labels
-from couplet.training.losses.asl import AsymmetricLoss
-from couplet.training.losses.bce import WeightedBCE
-from couplet.training.losses.focal import FocalLoss
-from couplet.training.losses.pairwise import PairwiseLoss
 
 PAPER = {"gamma_pos": 0.0, "gamma_neg": 4.0, "clip": 0.05}
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from couplet.losses.bce_forward import ForwardBCE
+from couplet.losses.bce_large_loss import LargeLossBCE
 from couplet.settings.params import LossParams
 from couplet.training.loss import build_loss
-from couplet.training.losses.bce_forward import ForwardBCE
-from couplet.training.losses.bce_large_loss import LargeLossBCE
 from tests.support.errors import refused
 from tests.support.params import params_with
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from timm.optim import param_groups_weight_decay
 
+from couplet.heads.db_dgcn import DualBranchDynamicGCN
+from couplet.heads.linear import LinearHead
 from couplet.models.backbone import Backbone
-from couplet.models.heads.db_dgcn import DualBranchDynamicGCN
-from couplet.models.heads.linear import LinearHead
 from couplet.models.predictor import Predictor, build_predictor
 from couplet.models.refiner import LabelGraphRefiner
 from couplet.settings.params import OptimizerParams

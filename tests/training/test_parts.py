@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from couplet.images.loading.draws import dropout_seed, weights_seed
+from couplet.losses.bce import LOSS
 from couplet.training.loss import Reduction
-from couplet.training.losses.bce import LOSS
 from couplet.training.parts import Parts, loss_weights, predicted_together, tree_sum
 from couplet.training.processes import Processes
 from couplet.training.step import Batch

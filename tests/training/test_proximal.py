@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import Parameter
 
+from couplet.heads.linear import LinearHead
 from couplet.models.backbone import Backbone
-from couplet.models.heads.linear import LinearHead
 from couplet.models.predictor import Predictor
 from couplet.models.refiner import LabelGraphRefiner
 from couplet.settings.params import OptimizerParams

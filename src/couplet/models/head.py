@@ -1,4 +1,4 @@
-"""What a head is: the plug-in between a backbone's features and the logits, one file each in models/heads/."""
+"""What a head is: the plug-in between a backbone's features and the logits, one file each in heads/."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HeadInputs:
 class Head(nn.Module):
     """Features to logits (B, L), in float32 also under autocast.
 
-    A file models/heads/<name>.py holds one and names it HEAD; its typed settings are settings/heads/<name>.py.
+    A file heads/<name>.py holds one and names it HEAD; its typed settings are settings/heads/<name>.py.
     """
 
     reads: ClassVar[Literal["vector", "map"]] = "vector"
@@ -129,7 +129,7 @@ class ClassifierHead(Head):
 
 def head_class(name: str) -> type[Head]:
     """The head of model.head = `name`. Only its own file is imported, so that editing another retrains nothing."""
-    head: type[Head] = importlib.import_module(f"couplet.models.heads.{name}").HEAD
+    head: type[Head] = importlib.import_module(f"couplet.heads.{name}").HEAD
     return head
 
 

@@ -1,4 +1,4 @@
-"""What a loss is: the plug-in that scores logits against labels, one file each in training/losses/.
+"""What a loss is: the plug-in that scores logits against labels, one file each in losses/.
 
 Losses are exact in float32 far beyond any logit that training meets; unknown labels are masked.
 """
@@ -21,7 +21,7 @@ Reduction = Literal["batchmean", "mean", "sum"]
 class MultiLabelLoss(nn.Module):
     """What all losses share: smoothing, masking and reduction of a (B, L) table of cell losses.
 
-    A file training/losses/<name>.py holds one and names it LOSS; its typed settings are settings/losses/<name>.py.
+    A file losses/<name>.py holds one and names it LOSS; its typed settings are settings/losses/<name>.py.
 
     Args:
         reduction: `batchmean` sums over labels and averages over the B images of the batch; `mean` averages
@@ -163,5 +163,5 @@ def build_loss(loss: LossParams, train_truth: np.ndarray) -> MultiLabelLoss:
         loss: the section.
         train_truth: (N, L) labels of the training fold, NaN for unknown.
     """
-    kind: type[MultiLabelLoss] = importlib.import_module(f"couplet.training.losses.{loss.name}").LOSS
+    kind: type[MultiLabelLoss] = importlib.import_module(f"couplet.losses.{loss.name}").LOSS
     return kind.from_settings(loss.settings, loss.reduction, loss.smoothing, train_truth)

@@ -11,7 +11,7 @@ from couplet.settings.schema.section import DIFFERS, PAPER_1, Section
 
 
 class LossParams(Section):
-    """The supervised loss (a plug-in: a file of couplet.settings.losses and of training.losses)."""
+    """The supervised loss (a plug-in: a file of couplet.settings.losses and of couplet.losses)."""
 
     name: str = Field(
         "asl",

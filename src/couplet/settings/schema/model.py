@@ -25,7 +25,7 @@ Metadata = Literal["age", "sex", "view"]
 
 
 class ModelParams(Section):
-    """Backbone (a timm model) and head (a plug-in: a file of couplet.settings.heads and of models.heads)."""
+    """Backbone (a timm model) and head (a plug-in: a file of couplet.settings.heads and of couplet.heads)."""
 
     backbone: str = Field(
         "seresnext101_32x4d.gluon_in1k",
