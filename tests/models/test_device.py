@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from couplet.models import device
-from couplet.models.device import arithmetic_record, has_fast_bf16, resolve_device, resolve_precision
+from couplet.models.device import (
+    arithmetic_record,
+    has_fast_bf16,
+    resolve_device,
+    resolve_precision,
+    seed_generators,
+)
 from couplet.project.errors import UserError
 from couplet.running.arithmetic import TORCH_CAP, processor
 
@@ -100,3 +106,20 @@ def test_the_record_names_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "name": "native",
         "processor": "NVIDIA H100 80GB HBM3, compute capability 9.0, CUDA 13.2",
     }
+
+
+@pytest.mark.parametrize("seed", [0, 42, 2**64 - 1])
+def test_seeding_the_generators_in_use_draws_what_manual_seed_draws(seed: int) -> None:
+    torch.manual_seed(seed)
+    expected = torch.rand(1000)
+    seed_generators(seed, CPU)
+    assert torch.equal(torch.rand(1000), expected)
+
+
+def test_on_a_gpu_its_generator_has_the_seed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeds.append)
+    seed_generators(7, torch.device("cuda:0"))
+    assert seeds == [7] and torch.initial_seed() == 7
+    seed_generators(8, CPU)
+    assert seeds == [7] and torch.initial_seed() == 8

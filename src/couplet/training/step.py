@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from couplet.models.device import autocast
+from couplet.models.device import autocast, seed_generators
 from couplet.models.predictor import Predictor
 from couplet.training.ema import EMA
 from couplet.training.optimizer import set_learning_rate
@@ -109,7 +109,7 @@ class Step:
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Forward and backward: leaves the gradients, times fp16's scale, and gives the loss."""
-        torch.manual_seed(batch.seed)
+        seed_generators(batch.seed, self.device)
         batch = replace(batch, truth=self.predictor.trained_head.shown(batch.truth))
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
