@@ -49,6 +49,8 @@ class EMA:
         averaged = [key for key, value in self.live.items() if value.is_floating_point()]
         copied = [key for key, value in self.live.items() if not value.is_floating_point()]
         self._averaged = [self.shadow[key] for key in averaged], [self.live[key] for key in averaged]
+        # Mostly there is nothing to cast, and asking each tensor takes longer than averaging all of them.
+        self._cast = any(self.shadow[key].dtype != self.live[key].dtype for key in averaged)
         self._copied = [self.shadow[key] for key in copied], [self.live[key] for key in copied]
         self._sparse = [(self.shadow[key], self.live[key]) for key in sparse]
 
@@ -57,7 +59,8 @@ class EMA:
         """Take in the model's weights as they are now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         shadows, values = self._averaged
-        values = [value.to(shadow.dtype) for shadow, value in zip(shadows, values, strict=True)]
+        if self._cast:
+            values = [value.to(shadow.dtype) for shadow, value in zip(shadows, values, strict=True)]
         torch._foreach_lerp_(shadows, values, 1 - decay)
         if self._copied[0]:
             torch._foreach_copy_(*self._copied)
