@@ -20,6 +20,25 @@ def test_buffers_are_put_back_unless_the_batch_was_finite():
         assert model[2].running_mean.tolist() == [0, 0] and model[0].running_var.tolist() == [1, 1]
 
 
+def test_buffers_of_any_layout_and_type_are_put_back():
+    model = nn.Module()
+    table = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
+    assert not table.is_contiguous()
+    model.register_buffer("table", table.clone())
+    model.register_buffer("transposed", torch.arange(6.0).view(2, 3).T)
+    model.register_buffer("float64", torch.tensor(1 / 3, dtype=torch.float64))
+    model.register_buffer("bfloat16_", torch.tensor([0.1, 0.2], dtype=torch.bfloat16))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    buffers = FlatBuffers(model)
+    for finite in (True, False):
+        buffers.save()
+        for buffer in model.buffers():
+            buffer.mul_(2 if finite else float("nan"))
+        buffers.restore_unless(torch.tensor(finite))
+        for name, buffer in model.named_buffers():
+            assert torch.equal(buffer, 2 * before[name]), name
+
+
 def test_a_model_without_buffers_has_nothing_to_put_back():
     buffers = FlatBuffers(nn.Linear(2, 2))
     buffers.save()

@@ -14,30 +14,30 @@ from torch import Tensor, nn
 class FlatBuffers:
     """A module's floating buffers (BatchNorm's running statistics), saved and put back as one tensor.
 
-    The forward pass of a batch that overflows poisons them for good.
+    The forward pass of a batch that overflows poisons them for good. Each buffer must be dense in memory, in whichever
+    layout.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        # Views of the buffers' memory, made once: a large network has hundreds, and each view takes the host as long
+        # as a kernel's launch.
+        self._vectors = [buffer.as_strided((buffer.numel(),), (1,)) for buffer in self.buffers]
+        self._lengths = [len(vector) for vector in self._vectors]
         self._saved: Tensor | None = None
 
     @torch.no_grad()
     def save(self) -> None:
         """Remember the values as they are now."""
-        self._saved = self._flat() if self.buffers else None
+        self._saved = torch.cat(self._vectors) if self._vectors else None
 
     @torch.no_grad()
     def restore_unless(self, finite: Tensor) -> None:
         """Put the saved values back if `finite`, a single boolean on the device, is False."""
         if self._saved is None:
             return
-        kept = torch.where(finite, self._flat(), self._saved)
-        pieces = kept.split([buffer.numel() for buffer in self.buffers])
-        views = [piece.view_as(buffer) for piece, buffer in zip(pieces, self.buffers, strict=True)]
-        torch._foreach_copy_(self.buffers, views)
-
-    def _flat(self) -> Tensor:
-        return torch.cat([buffer.flatten() for buffer in self.buffers])
+        kept = torch.where(finite, torch.cat(self._vectors), self._saved)
+        torch._foreach_copy_(self._vectors, kept.split(self._lengths))
 
 
 class Readback:
