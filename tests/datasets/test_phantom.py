@@ -140,6 +140,11 @@ def test_members_of_a_combined_set_are_drawn(tmp_path: Path, monkeypatch: pytest
     ("given", "message"),
     [
         ({"film": 0}, "data.source_args.film = 0 is not allowed: it should be greater than or equal to 0.1"),
+        ({"film": float("nan")}, "data.source_args.film = nan is not allowed: it should be a finite number"),
+        (
+            {"prevalence": {"Edema": float("nan")}},
+            "data.source_args.prevalence.Edema = nan is not allowed: it should be a finite number",
+        ),
         (
             {"prevalence": {"Edma": 0.1}},
             "data.source_args.prevalence names 'Edma', which is no finding that can be set: did you mean 'Edema'?",

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from couplet.datasets.tables import resolve_unknown
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
+from couplet.settings.schema.section import Section
 from couplet.settings.schema.sources import Policy
 
 # The columns of Dataset.table before the labels.
@@ -25,13 +26,7 @@ RESERVED = frozenset(
 )
 
 
-class Settings(BaseModel):
-    """An adapter's settings, `data.source_args`: unknown keys and values of another type are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
+SettingsT = TypeVar("SettingsT", bound=Section)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from typing import Literal
 from pydantic import Field
 
 from couplet.datasets import chexpert
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, with_endings
 from couplet.datasets.tables import find_table, read_raw_table
 from couplet.project.console import say
+from couplet.settings.schema.section import Section
 
 LABELS = chexpert.LABELS
 # The second is the first, corrected: it is read where both are there.
@@ -25,7 +26,7 @@ PATHS = {"png": "PngPath", "dcm": "DicomPath"}
 PEOPLE = ("PatientSex", "PatientAge", "ViewPosition")
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of brax."""
 
     files: Literal["png", "dcm"] = Field("png", description="images/ or Anonymized_DICOMs/")

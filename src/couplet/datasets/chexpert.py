@@ -13,11 +13,12 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 PEOPLE = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 # The release's order (Irvin et al., CheXpert, AAAI 2019).
@@ -41,7 +42,7 @@ TRAIN, VALID, TEST = "train.csv", "valid.csv", "test_labels.csv"
 BATCHES = "CheXpert-v1.0 batch *"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of chexpert."""
 
     test_table: Literal["auto", "valid.csv", "test_labels.csv"] = Field(

@@ -12,16 +12,17 @@ import pandas as pd
 from pandas import DataFrame, Index, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.names import check_names
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 YEARS = (2014, 2017)
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of coco."""
 
     year: Literal["auto", 2014, 2017] = Field("auto", description="auto: whichever annotations are there")

@@ -17,20 +17,21 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import META, Dataset, Settings, keys_below, parse_settings
+from couplet.datasets.base import META, Dataset, keys_below, parse_settings
 from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import LabelMap, label_map
 from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.datasets.words import in_common_words
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 from couplet.settings.schema.sources import Policy
 
 GROUP = "source"
 KEY = "data.source_args.members"
 
 
-class Member(Settings):
+class Member(Section):
     """`data.source_args.members.<name>` of combined."""
 
     source: str = Field("", description="its adapter; default: the member's name")
@@ -48,7 +49,7 @@ class Member(Settings):
     unmentioned: Policy = Field("ignore", description="as data.unmentioned")
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of combined."""
 
     members: dict[str, dict[str, Any]] = Field(

@@ -11,13 +11,14 @@ from pathlib import Path
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import META, RESERVED, Dataset, Settings, image_table
+from couplet.datasets.base import META, RESERVED, Dataset, image_table
 from couplet.datasets.csv_labels import label_columns
 from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, homes_of, with_endings
 from couplet.datasets.names import check_names
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 # Columns that are found without a setting: lower case, without spaces, dots, dashes and underscores.
 COMMON = {
@@ -41,7 +42,7 @@ AUTO, NONE = "auto", "none"
 _COLUMN = "a column's name; auto: found by common names; none: there is no such column"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of csv."""
 
     table: str = Field(

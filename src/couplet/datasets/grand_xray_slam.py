@@ -13,11 +13,12 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 PEOPLE = ("Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition")
 LABELS = (
@@ -39,7 +40,7 @@ LABELS = (
 ID = "Image_name"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of grand_xray_slam and phantom."""
 
     division: Literal["auto", "A", "B"] = Field("auto", description="auto: whichever tables are there")

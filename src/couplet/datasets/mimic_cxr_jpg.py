@@ -13,18 +13,19 @@ from pandas import Series
 from pydantic import Field
 
 from couplet.datasets import chexpert
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 IDS = ("subject_id", "study_id")
 LABELS = tuple(sorted(chexpert.LABELS))  # CheXpert's labels in the order of both labellers' tables
 LABELERS = ("chexpert", "negbio")
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of mimic_cxr_jpg."""
 
     labeler: Literal["auto", "chexpert", "negbio"] = Field(

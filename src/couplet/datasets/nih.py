@@ -9,11 +9,12 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
+from couplet.settings.schema.section import Section
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID")
@@ -38,7 +39,7 @@ FINDINGS = (
 NO_FINDING = "No Finding"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of nih."""
 
     no_finding: bool = Field(False, description="add No Finding, the all-zero row, as a 15th label")

@@ -14,13 +14,14 @@ from typing import Literal
 from pandas import DataFrame, Index, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.names import check_names
 from couplet.datasets.tables import read_raw_table
 from couplet.datasets.terms import LabelTerms, check_terms, label_columns, read_terms
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 KAGGLE_IMAGES = ("images/images_normalized", "images_normalized", "images")
@@ -55,7 +56,7 @@ FINDINGS = {
 SAYS_NOTHING = frozenset(("no indexing", "technical quality of image unsatisfactory"))
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of openi."""
 
     labels: LabelTerms = Field(

@@ -15,13 +15,14 @@ import pandas as pd
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.datasets.terms import LabelTerms, check_terms, label_columns, read_terms
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.results.spellings import common_word
+from couplet.settings.schema.section import Section
 
 NAME = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 TABLES = (NAME, f"{NAME}.gz")
@@ -78,7 +79,7 @@ _LIST = re.compile(rf"\[\s*(?:(?:{_QUOTED})\s*(?:,\s*(?:{_QUOTED})\s*)*,?\s*)?\]
 _YEAR = r"^(\d{4})(?:\D|\d{4}|$)"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of padchest."""
 
     labels: LabelTerms = Field(

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, walk, with_endings
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 # The competition's order, which a submission keeps.
 LABELS = (
@@ -37,7 +38,7 @@ TRAIN, SAMPLE = "train.csv", "sample_submission.csv"
 OTHER_LABELS = "use the competition's own table, or data.source: csv for one with other labels"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of ranzcr_clip: none."""
 
 

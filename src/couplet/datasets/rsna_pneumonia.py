@@ -11,18 +11,19 @@ from typing import Literal
 from pandas import DataFrame, Series
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 BOXES, CLASSES, HOME = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"
 TARGET = "Target"
 NAMES = ("Lung Opacity", "No Lung Opacity / Not Normal", "Normal")
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of rsna_pneumonia."""
 
     labels: Literal["target", "classes"] = Field(

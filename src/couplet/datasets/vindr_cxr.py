@@ -14,11 +14,12 @@ import pandas as pd
 from pandas import DataFrame
 from pydantic import Field
 
-from couplet.datasets.base import Dataset, Settings, image_table
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
+from couplet.settings.schema.section import Section
 
 # The release's order: 22 local findings, then six that stand for the whole image.
 LABELS = (
@@ -32,7 +33,7 @@ SPELLINGS = {"Other disease": "Other diseases"}  # one of the two tables has the
 TRAIN, TEST = "annotations/image_labels_train.csv", "annotations/image_labels_test.csv"
 
 
-class Args(Settings):
+class Args(Section):
     """`data.source_args` of vindr_cxr."""
 
     readers: Literal["majority", "any"] = Field(
