@@ -15,10 +15,10 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.harness import ROOT, Section, Size, Table, at_most, interleave, run_command
-from couplet.datasets import phantom
 from couplet.project.project import Project as Paths
 from couplet.settings.params import Params, flatten, load_params
 from couplet.settings.presets import load_preset
+from couplet.settings.sources.phantom import Settings
 from tests.support.projects import TINY, Project, new_project
 
 TARGETS: dict[Size, list[str]] = {"full": [], "tiny": ["train_fold@0"]}  # none: the whole graph
@@ -159,7 +159,7 @@ def committed_cohort() -> dict[str, int]:
 
 def cohort_of(params: Params) -> dict[str, int]:
     """How a run's phantom is drawn, as `draw_phantom` takes it; what is not set is the adapter's default."""
-    args = phantom.Args.model_validate(params.data.source_args)
+    args = Settings.model_validate(params.data.source_args)
     return {"n_patients": args.patients, "size": args.size}
 
 

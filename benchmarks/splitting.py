@@ -30,6 +30,7 @@ from benchmarks.harness import (
     ratio,
 )
 from couplet.datasets import nih
+from couplet.settings.sources.nih import Settings
 from couplet.splits.mis import stratified_group_folds
 from couplet.splits.quality import (
     label_distribution_deviation,
@@ -97,7 +98,7 @@ SPLITTERS = {IMAGES: iterative_on_images, PATIENTS: iterative_on_patients, SETS:
 
 
 def nih_table() -> Cohort:
-    dataset = nih.read(NIH, nih.Args(no_finding=False), check_files=False)
+    dataset = nih.read(NIH, Settings(no_finding=False), check_files=False)
     return Cohort(dataset.table[dataset.labels].to_numpy(float), dataset.table["patient_id"].to_numpy())
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import growth
 from benchmarks.harness import Section
-from couplet.datasets.grand_xray_slam import Args, read
+from couplet.datasets.grand_xray_slam import read
 from couplet.phantom.drawing import draw_phantom
+from couplet.settings.sources.grand_xray_slam import Settings
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def test_copies_are_other_patients_in_the_same_layout(tmp_path: Path) -> None:
     drawn, raw = tmp_path / "drawn", tmp_path / "raw"
     draw_phantom(drawn, n_patients=20, size=32)
     raw.mkdir()
-    assert growth.copy_data(drawn, raw, copies=3) == 3 * len(read(drawn, Args(division="auto")).table)
-    once, thrice = (read(folder, Args(division="auto")) for folder in (drawn, raw))
+    assert growth.copy_data(drawn, raw, copies=3) == 3 * len(read(drawn, Settings(division="auto")).table)
+    once, thrice = (read(folder, Settings(division="auto")) for folder in (drawn, raw))
     assert thrice.table["image_id"].is_unique
     assert thrice.table["patient_id"].nunique() == 3 * once.table["patient_id"].nunique()
     assert thrice.table["study_id"].nunique() == 3 * once.table["study_id"].nunique()

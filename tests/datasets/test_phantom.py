@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from couplet.datasets.phantom import DRAWN, Args, draw_missing
+from couplet.datasets.phantom import DRAWN, draw_missing
 from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.phantom import drawing
 from couplet.phantom.cohort import draw_cohort
 from couplet.project.project import Project
+from couplet.settings.sources.phantom import Settings
 from tests.support.errors import refused
 
 SMALL = {"patients": 30, "size": 40}
@@ -169,6 +170,6 @@ def test_settings_that_cannot_be_drawn(tmp_path: Path, given: dict[str, object],
 
 
 def test_the_defaults_are_the_committed_data_set() -> None:
-    assert Args().model_dump() == {
+    assert Settings().model_dump() == {
         "division": "auto", "patients": 800, "size": 112, "seed": 42, "film": 1.0, "prevalence": {}, "first_patient": 0
     }  # fmt: skip

@@ -4,7 +4,8 @@ import numpy as np
 from pandas import Series
 from pydantic import BaseModel
 
-from couplet.datasets.terms import LabelTerms, check_terms, label_columns, read_terms
+from couplet.datasets.terms import check_terms, label_columns, read_terms
+from couplet.settings.source_args import LabelTerms
 from tests.support.errors import refused
 
 ROWS = Series(

@@ -23,13 +23,14 @@ from couplet.datasets import (
     rsna_pneumonia,
     vindr_cxr,
 )
-from couplet.datasets.base import Dataset, image_table, parse_settings
+from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import map_to_ours
 from couplet.project.project import Project
 from couplet.reporting.published import published
 from couplet.settings.params import Params, flatten, parse_params
 from couplet.settings.presets import load_preset, preset_names
+from couplet.settings.source_args import parse_settings
 from couplet.settings.yaml12 import read_settings
 from tests.support.projects import ROOT
 
@@ -174,7 +175,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, DataFrame]:
     tables: dict[str, DataFrame] = {}
 
     def read_member(source: str, folder: Path, args: dict[str, Any], check_files: bool) -> Dataset:
-        parse_settings(registry.ADAPTERS[source].Args, source, args)
+        parse_settings(registry.ADAPTERS[source].Settings, source, args)
         labels = LABELS[source]
         cells = np.arange(3 * len(labels)).reshape(3, -1) % 2
         table = DataFrame(cells.astype(float), columns=labels)
@@ -188,7 +189,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, DataFrame]:
 
 
 def combined_of(params: Params, tmp_path: Path) -> Dataset:
-    args = parse_settings(combined.Args, "combined", params.data.source_args)
+    args = parse_settings(combined.Settings, "combined", params.data.source_args)
     return combined.read(tmp_path, args)
 
 
@@ -264,4 +265,4 @@ def test_vindr_is_asked_for_the_labels_that_are_printed_of_it(
     assert found.columns["Effusion"] == ("Pleural effusion",)
     assert found.columns["Pleural_Thickening"] == ("Pleural thickening",)
     assert len(found.columns) == 8
-    assert parse_settings(vindr_cxr.Args, "vindr_cxr", external.source_args).readers == "any"
+    assert parse_settings(vindr_cxr.Settings, "vindr_cxr", external.source_args).readers == "any"

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import ValidationError
 
 from couplet.datasets.tables import resolve_unknown
 from couplet.project.errors import UserError
-from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
-from couplet.settings.schema.section import Section
 from couplet.settings.schema.sources import Policy
 
 # The columns of Dataset.table before the labels.
@@ -24,9 +18,6 @@ META = ("image_id", "part", "patient_id", "study_id", "view", "sex", "age", "pat
 RESERVED = frozenset(
     {*META, "width", "height", "shard", "picture", "reason", "fold", "source", "view_position", "burned_in"}
 )
-
-
-SettingsT = TypeVar("SettingsT", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -127,33 +118,3 @@ def image_table(
     }
     table = DataFrame(meta, index=labels.index)
     return pd.concat([table, labels.astype("float64")], axis=1).reset_index(drop=True)
-
-
-def parse_settings(
-    model: type[SettingsT], source: str, source_args: dict[str, Any], place: str = "data.source_args"
-) -> SettingsT:
-    """Validate `data.source_args` for the adapter of `source`, or settings that stand in another `place`.
-
-    Raises:
-        UserError: an unknown key (the nearest and all allowed ones are named), or a value of the wrong kind.
-    """
-    allowed = list(model.model_fields)
-    for key in source_args:
-        if key not in allowed:
-            raise UserError(f"unknown key {place}.{key} for data.source: {source}: {suggest(key, allowed)}")
-    try:
-        return model.model_validate(source_args)
-    except ValidationError as error:
-        problem = meant(error)[0]
-        said = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else what_is_wrong(problem)
-        raise UserError(f"{place}.{'.'.join(location(problem))} {said}") from None
-
-
-@contextmanager
-def keys_below(place: str) -> Iterator[None]:
-    """Messages of an adapter name its settings where those of this data set stand, and not as `data.source_args`."""
-    try:
-        yield
-    except UserError as error:
-        ours = re.sub(r"\bdata\.(?=(?:source_args|source|uncertain|unmentioned)\b)", f"{place}.", str(error))
-        raise UserError(ours) from None

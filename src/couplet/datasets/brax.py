@@ -7,16 +7,13 @@ in Portuguese, gave the release CheXpert's 14 labels.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from couplet.datasets import chexpert
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, with_endings
 from couplet.datasets.tables import find_table, read_raw_table
 from couplet.project.console import say
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.brax import Settings
 
 LABELS = chexpert.LABELS
 # The second is the first, corrected: it is read where both are there.
@@ -26,13 +23,7 @@ PATHS = {"png": "PngPath", "dcm": "DicomPath"}
 PEOPLE = ("PatientSex", "PatientAge", "ViewPosition")
 
 
-class Args(Section):
-    """`data.source_args` of brax."""
-
-    files: Literal["png", "dcm"] = Field("png", description="images/ or Anonymized_DICOMs/")
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read the table: -1 uncertain, blank not mentioned in the report; the test part is drawn."""
     column = PATHS[args.files]
     needed = (column, *IDS, *LABELS)

@@ -7,18 +7,16 @@ valid/, and the patients of train spread over `CheXpert-v1.0 batch 2 (train 1)` 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.chexpert import Settings
 
 PEOPLE = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 # The release's order (Irvin et al., CheXpert, AAAI 2019).
@@ -42,15 +40,7 @@ TRAIN, VALID, TEST = "train.csv", "valid.csv", "test_labels.csv"
 BATCHES = "CheXpert-v1.0 batch *"
 
 
-class Args(Section):
-    """`data.source_args` of chexpert."""
-
-    test_table: Literal["auto", "valid.csv", "test_labels.csv"] = Field(
-        "auto", description="the test part; auto: valid.csv, else test_labels.csv, else none"
-    )
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read both tables: -1 uncertain, blank not mentioned in the report. The labels are the release's 14."""
     batches = sorted(path for path in folder.glob(BATCHES) if path.is_dir())
     # In the folders as shipped the tables are in one of them.
@@ -82,7 +72,7 @@ def _train_table(home: Path) -> Path:
     return home / TRAIN
 
 
-def _test_table(home: Path, args: Args) -> str:
+def _test_table(home: Path, args: Settings) -> str:
     """Name of the test part's table; empty if there is none."""
     if args.test_table != "auto":
         return args.test_table

@@ -5,33 +5,23 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Index, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths
 from couplet.datasets.names import check_names
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.coco import Settings
 
 YEARS = (2014, 2017)
 
 
-class Args(Section):
-    """`data.source_args` of coco."""
-
-    year: Literal["auto", 2014, 2017] = Field("auto", description="auto: whichever annotations are there")
-    keep_unannotated: bool = Field(
-        False, description="keep images without annotations as rows of zeros: normal X-rays have none"
-    )
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read both instance files: an image has a label if it has any instance of that category.
 
     Labels are ordered by category id; the official val is the test part; images without instances are left

@@ -10,54 +10,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import Field
 
-from couplet.datasets.base import META, Dataset, keys_below, parse_settings
+from couplet.datasets.base import META, Dataset
 from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import LabelMap, label_map
 from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.datasets.words import in_common_words
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
-from couplet.settings.schema.sources import Policy
+from couplet.settings.source_args import keys_below, parse_settings
+from couplet.settings.sources.combined import KEY, Member, Settings
 
 GROUP = "source"
-KEY = "data.source_args.members"
-
-
-class Member(Section):
-    """`data.source_args.members.<name>` of combined."""
-
-    source: str = Field("", description="its adapter; default: the member's name")
-    source_args: dict[str, Any] = Field({}, description="that adapter's own settings")
-    label_map: dict[str, Any] | None = Field(
-        None,
-        description="our label: their column, a list of columns or null; default: that of label_maps.py, or all as is",
-    )
-    part: Literal["keep", "train", "test"] = Field(
-        "keep", description="keep: its own parts; train, test: all of its images are in that part"
-    )
-    uncertain: Policy | dict[str, Policy] = Field(
-        "ignore", description="as data.uncertain, by its own labels"
-    )
-    unmentioned: Policy = Field("ignore", description="as data.unmentioned")
-
-
-class Args(Section):
-    """`data.source_args` of combined."""
-
-    members: dict[str, dict[str, Any]] = Field(
-        {}, description="name of a folder in data/raw/combined: settings"
-    )
-    labels: Literal["union", "intersection"] = Field(
-        "union", description="labels that any member has, or only those that all have"
-    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +52,7 @@ class _Read:
     map: LabelMap
 
 
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read every member by its own adapter, and put their tables one below the other."""
     if not args.members:
         raise UserError(

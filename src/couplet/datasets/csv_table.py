@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 from pandas import DataFrame, Series
-from pydantic import Field
 
 from couplet.datasets.base import META, RESERVED, Dataset, image_table
 from couplet.datasets.csv_labels import label_columns
@@ -18,7 +17,7 @@ from couplet.datasets.names import check_names
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.csv import AUTO, NONE, Settings
 
 # Columns that are found without a setting: lower case, without spaces, dots, dashes and underscores.
 COMMON = {
@@ -38,33 +37,9 @@ IDS = ("id", "uid", "dicomid", "sopinstanceuid", "studyinstanceuid", "seriesinst
 # Columns of other names that are looked at to say which one holds names of files.
 MOST_OTHERS = 10
 TABLES = ("labels.csv", "train.csv")
-AUTO, NONE = "auto", "none"
-_COLUMN = "a column's name; auto: found by common names; none: there is no such column"
 
 
-class Args(Section):
-    """`data.source_args` of csv."""
-
-    table: str = Field(
-        "", description="the CSV file; default: labels.csv, else train.csv, else the only *.csv"
-    )
-    image_folder: str = Field(
-        "", description="what image paths start from; default: images/, else where the first image is"
-    )
-    label_columns: list[str] = Field([], description="default: all columns of 0, 1, -1 and empty cells")
-    image_column: str = Field(AUTO, description=_COLUMN)
-    patient_column: str = Field(AUTO, description=f"{_COLUMN} (every image its own patient)")
-    study_column: str = Field(AUTO, description=_COLUMN)
-    view_column: str = Field(AUTO, description=_COLUMN)
-    sex_column: str = Field(AUTO, description=_COLUMN)
-    age_column: str = Field(AUTO, description=_COLUMN)
-    part_column: str = Field(AUTO, description=f"{_COLUMN} (all images are training images)")
-    group_columns: list[str] = Field(
-        [], description="further columns to keep, for `report.groups`: a device, a site"
-    )
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read the table; rows that repeat an image are one image if they agree, and an error if they do not."""
     table = read_raw_table(_table_path(folder, args))
     columns = {role: _find_column(table, role, getattr(args, f"{role}_column")) for role in COMMON}
@@ -102,7 +77,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     return Dataset(labels=labels, table=merged, notes=notes, group_columns=groups)
 
 
-def _table_path(folder: Path, args: Args) -> Path:
+def _table_path(folder: Path, args: Settings) -> Path:
     if not args.table:
         samples = [path.name for path in folder.glob("*sample_submission*.csv")]
         return find_table(folder, TABLES, not_these=samples, remedy="name it in data.source_args.table")
@@ -131,7 +106,7 @@ def _find_column(table: Table, role: str, setting: str) -> str:
     return found[0] if found else ""
 
 
-def _group_columns(table: Table, args: Args) -> list[str]:
+def _group_columns(table: Table, args: Settings) -> list[str]:
     """`data.source_args.group_columns`, each once and in the table, under a name that the manifest does not have."""
     setting, groups = "data.source_args.group_columns", list(args.group_columns)
     table.require(groups, remedy=f"correct {setting}")
@@ -145,7 +120,7 @@ def _group_columns(table: Table, args: Args) -> list[str]:
     return groups
 
 
-def _column_of_files(table: Table, folder: Path, args: Args) -> str:
+def _column_of_files(table: Table, folder: Path, args: Settings) -> str:
     """Name of the one column of ids that name files.
 
     Raises:
@@ -167,7 +142,7 @@ def _column_of_files(table: Table, folder: Path, args: Args) -> str:
     )
 
 
-def _names_a_file(folder: Path, args: Args, cell: str) -> bool:
+def _names_a_file(folder: Path, args: Settings, cell: str) -> bool:
     try:
         check_paths(Series([cell]), str)
     except UserError:
@@ -191,7 +166,7 @@ def _patients(table: Table, columns: dict[str, str], names: Series) -> Series:
     return studies.where(studies != "", names)
 
 
-def _image_folder(folder: Path, args: Args, names: Series, table: Table) -> str:
+def _image_folder(folder: Path, args: Settings, names: Series, table: Table) -> str:
     home = args.image_folder
     # Paths in the table may say images/ themselves.
     if not home and (folder / "images").is_dir() and not names.str.startswith("images/").all():

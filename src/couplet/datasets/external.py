@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from couplet.datasets.base import META, Dataset, keys_below
+from couplet.datasets.base import META, Dataset
 from couplet.datasets.derived import what_is_shared
 from couplet.datasets.label_maps import LabelMap, map_to_ours
 from couplet.datasets.registry import read_member
@@ -21,6 +21,7 @@ from couplet.datasets.tables import hidden_rows
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.settings.schema.external import ExternalParams
+from couplet.settings.source_args import keys_below
 
 KEY = "data.external"
 HIDDEN = "images_without_published_labels_left_out"

@@ -6,19 +6,17 @@ The phantom is drawn in this layout. Any table with the same 21 columns beside i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.grand_xray_slam import Settings
 
 PEOPLE = ("Image_name", "Patient_ID", "Study", "Sex", "Age", "ViewCategory", "ViewPosition")
 LABELS = (
@@ -40,13 +38,7 @@ LABELS = (
 ID = "Image_name"
 
 
-class Args(Section):
-    """`data.source_args` of grand_xray_slam and phantom."""
-
-    division: Literal["auto", "A", "B"] = Field("auto", description="auto: whichever tables are there")
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read one division: labelled training images, and the test images where they are listed."""
     number = _division_number(folder, args)
     train = read_raw_table(_train_table(folder, number), (*PEOPLE, *LABELS))
@@ -92,7 +84,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     )
 
 
-def _division_number(folder: Path, args: Args) -> int | None:
+def _division_number(folder: Path, args: Settings) -> int | None:
     # Published files are numbered: 1 is division A, 2 is B. None: a table of another name, without test part.
     if args.division != "auto":
         return {"A": 1, "B": 2}[args.division]

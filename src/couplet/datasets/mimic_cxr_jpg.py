@@ -6,11 +6,9 @@ MIMIC-CXR itself has the same tree with .dcm; its labels are the tables of MIMIC
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pandas import Series
-from pydantic import Field
 
 from couplet.datasets import chexpert
 from couplet.datasets.base import Dataset, image_table
@@ -18,23 +16,14 @@ from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.mimic_cxr_jpg import Settings
 
 IDS = ("subject_id", "study_id")
 LABELS = tuple(sorted(chexpert.LABELS))  # CheXpert's labels in the order of both labellers' tables
 LABELERS = ("chexpert", "negbio")
 
 
-class Args(Section):
-    """`data.source_args` of mimic_cxr_jpg."""
-
-    labeler: Literal["auto", "chexpert", "negbio"] = Field(
-        "auto", description="whose labels; auto: chexpert, and negbio where that table alone is there"
-    )
-    files: Literal["jpg", "dcm"] = Field("jpg", description="jpg, or the DICOM of MIMIC-CXR")
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read the three tables; `validate` counts as train; images of unlabelled studies are left out."""
     studies = _table(folder, _labeler(folder, args), (*IDS, *LABELS))
     studies.say_unread((*IDS, *LABELS))
@@ -86,7 +75,7 @@ def _path(folder: Path, name: str) -> Path:
     return packed if packed.exists() and not plain.exists() else plain
 
 
-def _labeler(folder: Path, args: Args) -> str:
+def _labeler(folder: Path, args: Settings) -> str:
     if args.labeler != "auto":
         return args.labeler
     first, other = (_path(folder, name) for name in LABELERS)

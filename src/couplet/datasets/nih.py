@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.nih import Settings
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID")
@@ -39,13 +38,7 @@ FINDINGS = (
 NO_FINDING = "No Finding"
 
 
-class Args(Section):
-    """`data.source_args` of nih."""
-
-    no_finding: bool = Field(False, description="add No Finding, the all-zero row, as a 15th label")
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read the label table; the official lists, where they are there, say which images are train and test."""
     table = read_raw_table(find_table(folder, TABLES, COLUMNS), COLUMNS)
     names = table.unique("Image Index")

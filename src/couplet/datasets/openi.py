@@ -9,19 +9,17 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pandas import DataFrame, Index, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.names import check_names
 from couplet.datasets.tables import read_raw_table
-from couplet.datasets.terms import LabelTerms, check_terms, label_columns, read_terms
+from couplet.datasets.terms import check_terms, label_columns, read_terms
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.openi import Settings
 
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 KAGGLE_IMAGES = ("images/images_normalized", "images_normalized", "images")
@@ -56,17 +54,6 @@ FINDINGS = {
 SAYS_NOTHING = frozenset(("no indexing", "technical quality of image unsatisfactory"))
 
 
-class Args(Section):
-    """`data.source_args` of openi."""
-
-    labels: LabelTerms = Field(
-        {}, description="terms of the coding, or a label -> its terms; default: 22 frequent findings"
-    )
-    release: Literal["auto", "kaggle", "nlm"] = Field(
-        "auto", description="kaggle: the two tables; nlm: the XML reports; auto: what is there"
-    )
-
-
 @dataclass(frozen=True)
 class Images:
     """What both releases give; the Series share their index, and `places` names each in its file for messages."""
@@ -80,7 +67,7 @@ class Images:
     row: Series | int
 
 
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read a row per image; images whose report has no coding are left out and counted; the test part is drawn."""
     files = _xml_files(folder)
     release = args.release if args.release != "auto" else _release(folder, files)

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images, check_paths, walk
 from couplet.datasets.tables import Table, find_table, read_raw_table
-from couplet.datasets.terms import LabelTerms, check_terms, label_columns, read_terms
+from couplet.datasets.terms import check_terms, label_columns, read_terms
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.results.spellings import common_word
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.padchest import Settings
 
 NAME = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 TABLES = (NAME, f"{NAME}.gz")
@@ -79,21 +78,7 @@ _LIST = re.compile(rf"\[\s*(?:(?:{_QUOTED})\s*(?:,\s*(?:{_QUOTED})\s*)*,?\s*)?\]
 _YEAR = r"^(\d{4})(?:\D|\d{4}|$)"
 
 
-class Args(Section):
-    """`data.source_args` of padchest."""
-
-    labels: LabelTerms = Field(
-        {},
-        description="names of the release, or a label -> its names; default: 26 frequent findings",
-    )
-    folders: list[int] = Field([], description="only the images of these ImageDir; default: all")
-    labelled_by: Literal["all", "physicians"] = Field(
-        "all", description="physicians: only the reports that a physician labelled (MethodLabel)"
-    )
-    keep_suboptimal: bool = Field(False, description="keep the images of suboptimal studies")
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read a row per image; what the release marks as unusable is left out and counted; the test part is drawn."""
     table = _chosen(read_raw_table(find_table(folder, TABLES, COLUMNS), COLUMNS), args)
     names, patient = table.unique("ImageID"), table.filled("PatientID")
@@ -133,7 +118,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     return Dataset(labels=list(labels.columns), table=images, notes=notes)
 
 
-def _chosen(table: Table, args: Args) -> Table:
+def _chosen(table: Table, args: Settings) -> Table:
     """The rows that `folders` and `labelled_by` ask for."""
     cells = table.cells
     for number in args.folders:
@@ -170,7 +155,7 @@ def _labels(terms: Series, groups: dict[str, list[str]]) -> DataFrame:
     return labels.mask(labels.eq(0) & silent.to_numpy()[:, None])
 
 
-def _usable(terms: Series, view: Series, args: Args) -> tuple[Series, dict[str, int]]:
+def _usable(terms: Series, view: Series, args: Settings) -> tuple[Series, dict[str, int]]:
     """Which images are kept, and how many are not for what reason."""
     says_nothing = {UNCHANGED, SUBOPTIMAL}
     reasons = {

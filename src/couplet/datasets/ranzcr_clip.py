@@ -17,7 +17,7 @@ from couplet.datasets.folder import IMAGE_ENDINGS, check_images, check_paths, wa
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.ranzcr_clip import Settings
 
 # The competition's order, which a submission keeps.
 LABELS = (
@@ -38,11 +38,7 @@ TRAIN, SAMPLE = "train.csv", "sample_submission.csv"
 OTHER_LABELS = "use the competition's own table, or data.source: csv for one with other labels"
 
 
-class Args(Section):
-    """`data.source_args` of ranzcr_clip: none."""
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read the labelled training images, and the test images where the sample submission lists them."""
     train = _table(folder / TRAIN)
     train.require((PATIENT,), remedy=OTHER_LABELS)

@@ -22,14 +22,15 @@ from couplet.datasets import (
     rsna_pneumonia,
     vindr_cxr,
 )
-from couplet.datasets.base import Dataset, parse_settings
+from couplet.datasets.base import Dataset
 from couplet.datasets.folder import require_folder
 from couplet.images.decoding.picture import CHEST
 from couplet.project.console import say
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import suggest
+from couplet.settings.source_args import parse_settings
 
-# data.source -> module with a class Args and a function read(folder, args, check_files).
+# data.source -> module with the class Settings of its settings and a function read(folder, args, check_files).
 ADAPTERS: dict[str, ModuleType] = {
     "phantom": phantom,
     "grand_xray_slam": grand_xray_slam,
@@ -80,7 +81,7 @@ def read_member(source: str, folder: Path, source_args: dict[str, Any], check_fi
     if source not in ADAPTERS:
         raise UserError(f"unknown data.source {source!r}: {suggest(source, ADAPTERS)}")
     adapter = ADAPTERS[source]
-    args = parse_settings(adapter.Args, source, source_args)
+    args = parse_settings(adapter.Settings, source, source_args)
     require_folder(source, folder)
     dataset: Dataset = adapter.read(folder, args, check_files)
     return dataset

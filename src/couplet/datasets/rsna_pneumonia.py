@@ -6,32 +6,22 @@ The competition's test images have no labels in its files and are not read.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pandas import DataFrame, Series
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.rsna_pneumonia import Settings
 
 BOXES, CLASSES, HOME = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"
 TARGET = "Target"
 NAMES = ("Lung Opacity", "No Lung Opacity / Not Normal", "Normal")
 
 
-class Args(Section):
-    """`data.source_args` of rsna_pneumonia."""
-
-    labels: Literal["target", "classes"] = Field(
-        "target", description="target: whether there is a box; classes: the three of the detailed table"
-    )
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read a row per image; the test part is drawn by split.test_fraction."""
     boxes = read_raw_table(folder / BOXES, ("patientId", TARGET))
     boxes.say_unread(("patientId", TARGET, "x", "y", "width", "height"))

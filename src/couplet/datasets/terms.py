@@ -7,30 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from pandas import DataFrame, Series
-from pydantic import BeforeValidator
-from pydantic_core import PydanticCustomError
 
 from couplet.datasets.names import check_names
 from couplet.project.errors import UserError
 
 SETTING = "data.source_args.labels"
 _NEAREST = 5
-
-
-def _as_groups(value: Any) -> Any:
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        return {name: [name] for name in value}
-    if not isinstance(value, dict):
-        raise PydanticCustomError("label_terms", "a list of names, or labels with a list of names for each")
-    return value
-
-
-# label -> its terms; a list of terms in params.yaml is a label for each.
-LabelTerms = Annotated[dict[str, list[str]], BeforeValidator(_as_groups)]
 
 
 def read_terms(cells: Series, parse: Callable[[str, Any], Iterable[str]]) -> Series:

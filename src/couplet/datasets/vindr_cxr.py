@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from pandas import DataFrame
-from pydantic import Field
 
 from couplet.datasets.base import Dataset, image_table
 from couplet.datasets.folder import check_images
 from couplet.datasets.tables import Table, read_raw_table
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.schema.section import Section
+from couplet.settings.sources.vindr_cxr import Settings
 
 # The release's order: 22 local findings, then six that stand for the whole image.
 LABELS = (
@@ -33,16 +31,7 @@ SPELLINGS = {"Other disease": "Other diseases"}  # one of the two tables has the
 TRAIN, TEST = "annotations/image_labels_train.csv", "annotations/image_labels_test.csv"
 
 
-class Args(Section):
-    """`data.source_args` of vindr_cxr."""
-
-    readers: Literal["majority", "any"] = Field(
-        "majority",
-        description="a training image has a finding that most of its readers see, or that any does",
-    )
-
-
-def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
+def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read both tables; the test part is the release's, or drawn where its table is not there."""
     parts = [_part(folder, TRAIN, "train", args, check_files)]
     if (folder / TEST).exists():
@@ -54,7 +43,7 @@ def read(folder: Path, args: Args, check_files: bool = True) -> Dataset:
     return Dataset(labels=list(LABELS), table=images, notes={"images_without_patient": len(images)})
 
 
-def _part(folder: Path, name: str, part: str, args: Args, check_files: bool) -> DataFrame:
+def _part(folder: Path, name: str, part: str, args: Settings, check_files: bool) -> DataFrame:
     table = read_raw_table(folder / name, ("image_id",))
     table = replace(table, cells=table.cells.rename(columns=SPELLINGS))
     table.require(LABELS)
@@ -67,7 +56,7 @@ def _part(folder: Path, name: str, part: str, args: Args, check_files: bool) -> 
     return image_table(labels, image_id=image_id, part=part, patient_id=image_id, path=paths)
 
 
-def _agreed(table: Table, args: Args) -> DataFrame:
+def _agreed(table: Table, args: Settings) -> DataFrame:
     """One row per image, named by the line of its first: 1, 0, -1 (readers evenly divided) or NaN (nobody says)."""
     if "rad_id" not in table.columns:
         table.unique("image_id")

@@ -1,0 +1,59 @@
+"""The settings of a data set's adapter, which stand below `data.source_args`: validated without its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from couplet.project.errors import UserError
+from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
+from couplet.settings.schema.section import Section
+
+SettingsT = TypeVar("SettingsT", bound=Section)
+
+
+def parse_settings(
+    model: type[SettingsT], source: str, source_args: dict[str, Any], place: str = "data.source_args"
+) -> SettingsT:
+    """Validate `data.source_args` for the adapter of `source`, or settings that stand in another `place`.
+
+    Raises:
+        UserError: an unknown key (the nearest and all allowed ones are named), or a value of the wrong kind.
+    """
+    allowed = list(model.model_fields)
+    for key in source_args:
+        if key not in allowed:
+            raise UserError(f"unknown key {place}.{key} for data.source: {source}: {suggest(key, allowed)}")
+    try:
+        return model.model_validate(source_args)
+    except ValidationError as error:
+        problem = meant(error)[0]
+        said = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else what_is_wrong(problem)
+        raise UserError(f"{place}.{'.'.join(location(problem))} {said}") from None
+
+
+@contextmanager
+def keys_below(place: str) -> Iterator[None]:
+    """Messages of an adapter name its settings where those of this data set stand, and not as `data.source_args`."""
+    try:
+        yield
+    except UserError as error:
+        ours = re.sub(r"\bdata\.(?=(?:source_args|source|uncertain|unmentioned)\b)", f"{place}.", str(error))
+        raise UserError(ours) from None
+
+
+def _as_groups(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return {name: [name] for name in value}
+    if not isinstance(value, dict):
+        raise PydanticCustomError("label_terms", "a list of names, or labels with a list of names for each")
+    return value
+
+
+# label -> its terms; a list of terms in params.yaml is a label for each.
+LabelTerms = Annotated[dict[str, list[str]], BeforeValidator(_as_groups)]
