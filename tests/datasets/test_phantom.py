@@ -13,9 +13,9 @@ from couplet.datasets.phantom import DRAWN, draw_missing
 from couplet.datasets.raw_folder import raw_folder
 from couplet.datasets.registry import read_dataset
 from couplet.phantom import drawing
-from couplet.phantom.cohort import draw_cohort
+from couplet.phantom.cohort import LOADINGS, draw_cohort
 from couplet.project.project import Project
-from couplet.settings.sources.phantom import Settings
+from couplet.settings.sources.phantom import FINDINGS, Settings
 from tests.support.errors import refused
 
 SMALL = {"patients": 30, "size": 40}
@@ -135,6 +135,10 @@ def test_members_of_a_combined_set_are_drawn(tmp_path: Path, monkeypatch: pytest
     raw = raw_folder("combined", Project(tmp_path), {"members": members})
     assert (raw / "a/train2.csv").read_bytes() == (raw / "phantom/train2.csv").read_bytes()
     assert not list((raw / "own").iterdir())
+
+
+def test_the_findings_that_can_be_set_are_those_that_are_drawn_but_the_devices() -> None:
+    assert tuple(name for name in LOADINGS if name != "Support Devices") == FINDINGS
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,20 @@ from couplet.settings.schema.messages import suggest
 from couplet.settings.sources import grand_xray_slam
 
 HIGHEST = 0.7  # prevalence: below the share of studies in which anything may be found
+# Whose prevalence can be set: Lung Opacity and No Finding follow from these, and Support Devices stays.
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+)
 
 
 class Settings(grand_xray_slam.Settings):
@@ -29,13 +43,10 @@ class Settings(grand_xray_slam.Settings):
     @field_validator("prevalence")
     @classmethod
     def _of_findings(cls, given: dict[str, float]) -> dict[str, float]:
-        from couplet.phantom.cohort import LOADINGS
-
-        free = [name for name in LOADINGS if name != "Support Devices"]
         for name, share in given.items():
-            if name not in free:
+            if name not in FINDINGS:
                 raise ValueError(
-                    f"names {name!r}, which is no finding that can be set: {suggest(name, free)}"
+                    f"names {name!r}, which is no finding that can be set: {suggest(name, FINDINGS)}"
                 )
             if not 0 <= share <= HIGHEST:
                 raise ValueError(
