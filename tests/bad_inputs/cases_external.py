@@ -26,7 +26,7 @@ CASES = [
         "An external test of a source that there is not",
         "source",
         "nihh",
-        "params.yaml: data.external.source = 'nihh' is not allowed: it should be 'none', 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'vindr_cxr', 'rsna_pneumonia', 'padchest', 'brax', 'openi', 'ranzcr_clip', 'csv', 'coco' or 'combined'",
+        "params.yaml: data.external.source = 'nihh' is not allowed: it should be 'none', 'brax', 'chexpert', 'coco', 'combined', 'csv', 'grand_xray_slam', 'mimic_cxr_jpg', 'nih', 'openi', 'padchest', 'phantom', 'ranzcr_clip', 'rsna_pneumonia' or 'vindr_cxr'",
         run="scan",
     ),
     read(

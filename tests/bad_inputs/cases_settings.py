@@ -434,7 +434,7 @@ CASES = [
     check(
         "a data set that does not exist",
         setting("data.source", "nhi"),
-        "params.yaml: data.source = 'nhi' is not allowed: it should be 'phantom', 'grand_xray_slam', 'nih', 'chexpert', 'mimic_cxr_jpg', 'vindr_cxr', 'rsna_pneumonia', 'padchest', 'brax', 'openi', 'ranzcr_clip', 'csv', 'coco' or 'combined'",
+        "params.yaml: data.source = 'nhi' is not allowed: it should be 'brax', 'chexpert', 'coco', 'combined', 'csv', 'grand_xray_slam', 'mimic_cxr_jpg', 'nih', 'openi', 'padchest', 'phantom', 'ranzcr_clip', 'rsna_pneumonia' or 'vindr_cxr'",
     ),
     check(
         "params.yaml names a preset that does not exist",

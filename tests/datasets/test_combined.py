@@ -185,7 +185,7 @@ def test_what_may_be_forgotten_is_said(put, two, capsys):
         ({"a/b": {}}, f"{KEY}.a/b: 'a/b' is no name of a member: use letters, digits, '.', '_' and '-'"),
         ({"..": {}}, f"{KEY}...: '..' is no name of a member"),
         ({"nih": {"source": "combined"}}, f"{KEY}.nih.source is combined: name its members here instead"),
-        ({"own": {}}, f"unknown {KEY}.own.source 'own': allowed: phantom, grand_xray_slam,"),
+        ({"own": {}}, f"unknown {KEY}.own.source 'own': allowed: brax, chexpert, coco,"),
         ({"chexpert": {}}, "RAW/chexpert is not there: link the data with `ln -s /path/to/the/data RAW/chexpert` (docs/datasets.md, chexpert)"),
         ({"nih": {"source_args": {"no_findings": True}}}, f"unknown key {KEY}.nih.source_args.no_findings for {KEY}.nih.source: nih: did you mean 'no_finding'?"),
         ({"nih": {"uncertain": {"Edma": "ones"}}}, f"{KEY}.nih.uncertain names the unknown label 'Edma': did you mean 'Edema'?"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from couplet.datasets.derived import PEOPLE, what_is_shared
-from couplet.settings.schema.sources import SOURCES
+from couplet.settings.schema.plugins import SOURCES
 
 
 @pytest.mark.parametrize("derived", ["rsna_pneumonia", "ranzcr_clip"])
@@ -21,7 +21,7 @@ def test_two_that_are_made_of_one() -> None:
 
 def test_all_others_share_nothing() -> None:
     related = {"nih", "rsna_pneumonia", "ranzcr_clip"}
-    for one in SOURCES:
-        for other in SOURCES:
+    for one in SOURCES.names():
+        for other in SOURCES.names():
             if one == other or not {one, other} <= related:
                 assert what_is_shared(one, other) == ""

@@ -8,12 +8,12 @@ from pandas import DataFrame
 
 from couplet.datasets.base import META, Dataset
 from couplet.datasets.registry import ADAPTERS, read_dataset
-from couplet.settings.schema.sources import SOURCES
+from couplet.settings.schema.plugins import SOURCES
 from tests.support.errors import refused
 
 
 def test_every_source_of_the_schema_has_an_adapter():
-    assert tuple(ADAPTERS) == SOURCES
+    assert list(ADAPTERS) == SOURCES.names()
 
 
 def test_unknown_source_and_unknown_settings_are_named(raw):

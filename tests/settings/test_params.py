@@ -74,7 +74,7 @@ def test_defaults_are_the_papers_values() -> None:
         ),
         (
             {"data__source": "nihh"},
-            "data.source = 'nihh' is not allowed: it should be 'phantom', 'grand_xray_slam'",
+            "data.source = 'nihh' is not allowed: it should be 'brax', 'chexpert'",
         ),
         ({"data__uncertain": {"Edema": "maybe"}}, "should be 'ignore', 'zeros' or 'ones'"),
         ({"image__channels": 2}, "image.channels = 2 is not allowed: it should be 1 or 3"),

@@ -1,11 +1,11 @@
-"""Heads and losses bring their own settings: found by file, complete, and nobody else's."""
+"""Heads, losses and data sets bring their own settings: found by file, complete, and nobody else's."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -16,7 +16,8 @@ from couplet.settings.losses import asl, bce
 from couplet.settings.params import Params, load_params, parse_params
 from couplet.settings.presets import params_yaml
 from couplet.settings.schema.messages import one_of
-from couplet.settings.schema.plugins import HEADS, LOSSES
+from couplet.settings.schema.plugins import HEADS, LOSSES, SOURCES
+from couplet.settings.schema.sources import Source, SourceOrNone
 from tests.support.projects import ROOT
 
 GRAPH_DEFAULTS = {
@@ -44,9 +45,13 @@ def refused(**sections: dict[str, Any]) -> str:
 
 
 def test_names_are_those_of_the_files() -> None:
-    for kind, folder in ((HEADS, "heads"), (LOSSES, "losses")):
+    for kind, folder in ((HEADS, "heads"), (LOSSES, "losses"), (SOURCES, "sources")):
         files = sorted(path.stem for path in (ROOT / "src/couplet/settings" / folder).glob("[a-z]*.py"))
         assert kind.names() == files
+    assert list(get_args(Source)) == SOURCES.names() and list(get_args(SourceOrNone)) == [
+        "none",
+        *SOURCES.names(),
+    ]
     assert {"db_dgcn", "gmp", "linear"} <= set(HEADS.names()) and {"asl", "bce"} <= set(LOSSES.names())
     assert HEADS.settings("db_dgcn") is db_dgcn.Settings and LOSSES.settings("bce") is bce.Settings
 
@@ -124,6 +129,7 @@ def test_anything_else_is_one_line_with_the_key_and_the_remedy(
 def test_the_json_schema_lists_the_names() -> None:
     definitions = Params.model_json_schema()["$defs"]
     assert definitions["ModelParams"]["properties"]["head"]["enum"] == HEADS.names()
+    assert definitions["DataParams"]["properties"]["source"]["enum"] == SOURCES.names()
     assert definitions["LossParams"]["properties"]["name"]["enum"] == LOSSES.names()
 
 
@@ -137,10 +143,11 @@ def test_params_yaml_explains_a_plug_ins_settings_and_reads_back_equal(tmp_path:
     assert "\n  head_args: {}  # the head's own settings" in params_yaml(Params())
 
 
-def test_settings_import_no_torch_and_no_other_plug_in() -> None:
+def test_settings_import_neither_torch_nor_pandas_and_no_other_plug_in() -> None:
     program = (
         "import sys; from couplet.settings.params import Params; Params();"
-        "print(sorted(m for m in sys.modules if m.startswith('couplet.settings.heads.')), 'torch' in sys.modules)"
+        "print(sorted(m for m in sys.modules if m.startswith(('couplet.settings.heads.', 'couplet.settings.sources.'))),"
+        "any(m in sys.modules for m in ('torch', 'pandas')))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "['couplet.settings.heads.linear'] False\n"

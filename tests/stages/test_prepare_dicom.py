@@ -30,7 +30,7 @@ from couplet.project.project import HERE, Project
 from couplet.results.model_record import trained_params
 from couplet.settings.params import Params
 from couplet.settings.presets import load_preset, params_yaml
-from couplet.settings.schema.sources import SOURCES
+from couplet.settings.schema.plugins import SOURCES
 from couplet.stages.prepare import prepare
 from tests.support.dicoms import dicom
 from tests.support.errors import refused
@@ -151,8 +151,8 @@ def test_what_cannot_be_read_or_does_not_suit_is_quarantined(
 
 
 def test_sets_of_chest_films_hold_no_others() -> None:
-    assert set(SOURCES) == set(ADAPTERS)
-    assert {source for source in SOURCES if body_parts(source) is None} == {"csv", "coco"}
+    assert set(SOURCES.names()) == set(ADAPTERS)
+    assert {source for source in SOURCES.names() if body_parts(source) is None} == {"csv", "coco"}
     assert body_parts("mimic_cxr_jpg") == body_parts("combined", "nih", "mimic_cxr_jpg") == CHEST
     assert body_parts("combined", "nih", "csv") is None
 

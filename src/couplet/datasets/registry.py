@@ -32,20 +32,20 @@ from couplet.settings.source_args import parse_settings
 
 # data.source -> module with the class Settings of its settings and a function read(folder, args, check_files).
 ADAPTERS: dict[str, ModuleType] = {
-    "phantom": phantom,
-    "grand_xray_slam": grand_xray_slam,
-    "nih": nih,
-    "chexpert": chexpert,
-    "mimic_cxr_jpg": mimic_cxr_jpg,
-    "vindr_cxr": vindr_cxr,
-    "rsna_pneumonia": rsna_pneumonia,
-    "padchest": padchest,
     "brax": brax,
-    "openi": openi,
-    "ranzcr_clip": ranzcr_clip,
-    "csv": csv_table,
+    "chexpert": chexpert,
     "coco": coco,
     "combined": combined,
+    "csv": csv_table,
+    "grand_xray_slam": grand_xray_slam,
+    "mimic_cxr_jpg": mimic_cxr_jpg,
+    "nih": nih,
+    "openi": openi,
+    "padchest": padchest,
+    "phantom": phantom,
+    "ranzcr_clip": ranzcr_clip,
+    "rsna_pneumonia": rsna_pneumonia,
+    "vindr_cxr": vindr_cxr,
 }
 
 # Data sets whose DICOM files may show any part of the body.

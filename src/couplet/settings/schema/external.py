@@ -7,13 +7,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from couplet.settings.schema.section import COUPLET, Idle, Section, not_read
-from couplet.settings.schema.sources import Policy, Source
+from couplet.settings.schema.sources import Policy, SourceOrNone
 
 
 class ExternalParams(Section):
     """A data set that nothing is trained or chosen on: it is predicted by every fold's model, and scored."""
 
-    source: Literal["none", Source] = Field(
+    source: SourceOrNone = Field(
         "none",
         description="adapter of a data set that is never trained on, only predicted and scored; none: there is none",
         json_schema_extra=COUPLET,

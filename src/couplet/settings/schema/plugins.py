@@ -1,7 +1,7 @@
-"""Heads and losses are plug-ins: a file in couplet.settings.heads or .losses holds the settings of one.
+"""Heads, losses and data sets are plug-ins: a file in couplet.settings.heads, .losses or .sources has one's settings.
 
-Its class `Settings` has that head's or loss's own settings, `model.head_args` or `loss.args`. A new file is enough:
-nothing lists the names. The class is imported when a run names it, so that nobody depends on the others' code.
+Its class `Settings` has that plug-in's own settings, for example `model.head_args`. A new file is enough: nothing lists
+the names. The class is imported when a run names it, so that nobody depends on the others' code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from couplet.settings import heads, losses
+from couplet.settings import heads, losses, sources
 from couplet.settings.schema.messages import not_allowed, one_of, suggest, what_is_wrong
 from couplet.settings.schema.section import Section
 
@@ -101,4 +101,6 @@ def _keys(settings: type[Section]) -> list[str]:
 
 HEADS = PlugIns("model.head", "model.head_args", heads)
 LOSSES = PlugIns("loss.name", "loss.args", losses)
-PLUG_INS = (HEADS, LOSSES)
+PLUG_INS = (HEADS, LOSSES)  # whose settings are validated and completed wherever params.yaml is read
+# Validated by `couplet.settings.source_args` alone: a stage that reads no data set imports none of them.
+SOURCES = PlugIns("data.source", "data.source_args", sources)

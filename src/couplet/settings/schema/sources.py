@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
+
+from couplet.settings.schema.plugins import SOURCES
 
 Policy = Literal["ignore", "zeros", "ones"]
-Source = Literal[
-    "phantom",
-    "grand_xray_slam",
-    "nih",
-    "chexpert",
-    "mimic_cxr_jpg",
-    "vindr_cxr",
-    "rsna_pneumonia",
-    "padchest",
-    "brax",
-    "openi",
-    "ranzcr_clip",
-    "csv",
-    "coco",
-    "combined",
-]
-SOURCES: tuple[str, ...] = get_args(Source)
+
+if TYPE_CHECKING:
+    Source = str
+    SourceOrNone = str
+else:  # one of the names, which a type checker cannot know
+    Source = Literal[tuple(SOURCES.names())]
+    SourceOrNone = Literal["none", Source]
