@@ -30,7 +30,7 @@ from couplet.project.project import Project
 from couplet.reporting.published import published
 from couplet.settings.params import Params, flatten, parse_params
 from couplet.settings.presets import load_preset, preset_names
-from couplet.settings.source_args import parse_settings
+from couplet.settings.source_args import parse_settings, source_settings
 from couplet.settings.yaml12 import read_settings
 from tests.support.projects import ROOT
 
@@ -175,7 +175,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, DataFrame]:
     tables: dict[str, DataFrame] = {}
 
     def read_member(source: str, folder: Path, args: dict[str, Any], check_files: bool) -> Dataset:
-        parse_settings(registry.ADAPTERS[source].Settings, source, args)
+        source_settings(source, args)
         labels = LABELS[source]
         cells = np.arange(3 * len(labels)).reshape(3, -1) % 2
         table = DataFrame(cells.astype(float), columns=labels)

@@ -23,8 +23,8 @@ from couplet.datasets.tables import hidden_rows, resolve_unknown
 from couplet.datasets.words import in_common_words
 from couplet.project.console import say
 from couplet.project.errors import UserError
-from couplet.settings.source_args import keys_below, parse_settings
-from couplet.settings.sources.combined import KEY, Member, Settings
+from couplet.settings.source_args import keys_below
+from couplet.settings.sources.combined import KEY, Settings, member_settings
 
 GROUP = "source"
 
@@ -83,14 +83,9 @@ def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
 def _member(folder: Path, name: str, given: dict[str, Any], check_files: bool) -> _Read:
     from couplet.datasets.registry import read_member  # late: the registry lists this adapter too
 
-    place = f"{KEY}.{name}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"{place}: {name!r} is no name of a member: use letters, digits, '.', '_' and '-'")
-    settings = parse_settings(Member, "combined", given, place)
-    source = settings.source or name
-    if source == "combined":
-        raise UserError(f"{place}.source is combined: name its members here instead")
-    with keys_below(f"{KEY}.{name}"):
+    place, settings = f"{KEY}.{name}", member_settings(name, given)
+    source = settings.source
+    with keys_below(place):
         dataset = read_member(source, folder / name, settings.source_args, check_files)
         resolved = resolve_unknown(dataset.table, dataset.labels, settings.uncertain, settings.unmentioned)
     found = label_map(source, dataset.labels, settings.label_map, f"{place}.label_map")

@@ -26,11 +26,9 @@ from couplet.datasets.base import Dataset
 from couplet.datasets.folder import require_folder
 from couplet.images.decoding.picture import CHEST
 from couplet.project.console import say
-from couplet.project.errors import UserError
-from couplet.settings.schema.messages import suggest
-from couplet.settings.source_args import parse_settings
+from couplet.settings.source_args import source_settings
 
-# data.source -> module with the class Settings of its settings and a function read(folder, args, check_files).
+# data.source -> module with a function read(folder, args, check_files); args: as couplet.settings.sources has them.
 ADAPTERS: dict[str, ModuleType] = {
     "brax": brax,
     "chexpert": chexpert,
@@ -78,12 +76,9 @@ def read_dataset(
 
 def read_member(source: str, folder: Path, source_args: dict[str, Any], check_files: bool) -> Dataset:
     """The same of one of several data sets, whose images may yet change part: who is in two is looked for later."""
-    if source not in ADAPTERS:
-        raise UserError(f"unknown data.source {source!r}: {suggest(source, ADAPTERS)}")
-    adapter = ADAPTERS[source]
-    args = parse_settings(adapter.Settings, source, source_args)
+    args = source_settings(source, source_args)
     require_folder(source, folder)
-    dataset: Dataset = adapter.read(folder, args, check_files)
+    dataset: Dataset = ADAPTERS[source].read(folder, args, check_files)
     return dataset
 
 

@@ -12,9 +12,21 @@ from pydantic_core import PydanticCustomError
 
 from couplet.project.errors import UserError
 from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
+from couplet.settings.schema.plugins import SOURCES
 from couplet.settings.schema.section import Section
 
 SettingsT = TypeVar("SettingsT", bound=Section)
+
+
+def source_settings(source: str, source_args: dict[str, Any]) -> Section:
+    """The settings of the adapter of `source`, of its own class; those of combined with the settings of each member.
+
+    Raises:
+        UserError: there is no such adapter, or as `parse_settings`.
+    """
+    if source not in SOURCES.names():
+        raise UserError(f"unknown data.source {source!r}: {suggest(source, SOURCES.names())}")
+    return parse_settings(SOURCES.settings(source), source, source_args)
 
 
 def parse_settings(
