@@ -11,7 +11,7 @@ import yaml
 
 from couplet.project.project import HERE
 from couplet.settings.params import Params, all_keys
-from couplet.settings.schema.plugins import HEADS, LOSSES
+from couplet.settings.schema.plugins import HEADS, LOSSES, SOURCES
 
 STAGES = ("prepare", "split_mis", "train_fold", "evaluate_fold", "ensemble_predict", "report")
 # Where a head or a loss is imported by its name: dvc.yaml names its file by the setting that names it.
@@ -125,6 +125,17 @@ def test_only_the_chosen_head_and_loss_are_dependencies(project_root: Path, grap
             own = {file.relative_to(project_root).as_posix()}
             missing = closure(project_root, file) - declared - own
             assert missing == set(), f"{plug_in} imports what {name} does not list"
+
+
+def test_what_an_adapter_takes_concerns_prepare_alone(project_root: Path, graph: dict[str, Any]) -> None:
+    """A combined set may have members of any source, so prepare lists all; the report lists its settings as a whole."""
+    folder = "src/couplet/settings/sources/"
+    declared = {name: listed(project_root, graph[name]) for name in STAGES}
+    assert [name for name in STAGES if any(file.startswith(folder) for file in declared[name])] == [
+        "prepare",
+        "report",
+    ]
+    assert {f"{folder}{source}.py" for source in SOURCES.names()} <= declared["prepare"]
 
 
 @pytest.mark.parametrize("stage", TORCH_FREE)

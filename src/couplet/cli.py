@@ -42,12 +42,15 @@ def preset_command(
     from couplet.running.stale import prune
     from couplet.settings.params import load_params
     from couplet.settings.presets import keep, load_preset, params_yaml, preset_names
+    from couplet.settings.source_args import refuse_wrong_source_args
 
     if name is None:
         return say("\n".join(preset_names()))
-    params = load_preset(name)
+    params, origin = load_preset(name), f"{HERE.presets}/{name}.yaml"
     if kept:
-        params = keep(params, load_params(), kept.split(","), f"{HERE.presets}/{name}.yaml with --keep")
+        origin += " with --keep"
+        params = keep(params, load_params(), kept.split(","), origin)
+    refuse_wrong_source_args(params.data, origin)
     source = params.data.source
     scanned = HERE.inventory.exists() and read_record(HERE.inventory, source=str)["source"] == source
     write_text(HERE.params, params_yaml(params))
@@ -75,8 +78,10 @@ def check_command() -> None:
     from couplet.settings.idle import idle_lines
     from couplet.settings.params import load_params
     from couplet.settings.presets import differences_from_preset, load_preset
+    from couplet.settings.source_args import refuse_wrong_source_args
 
     params = load_params()
+    refuse_wrong_source_args(params.data)
     unlisted = unlisted_weights(params.model)
     differences = differences_from_preset(params)
     for key, theirs, ours in differences:

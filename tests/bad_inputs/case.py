@@ -63,6 +63,11 @@ def both(*givens: Given) -> Given:
     return lambda project: [given(project) for given in givens]
 
 
+def after_scan(given: Given) -> Given:
+    """What `scan` itself would refuse, set when it has run."""
+    return both(lambda project: project.run("scan"), given)
+
+
 def setting(key: str, value: Any, **more: Any) -> Given:
     """Change params.yaml, without any validation."""
     return lambda project: project.set({key: value, **more})

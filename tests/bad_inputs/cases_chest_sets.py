@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bad_inputs.case import Case, both, file, removed, replaced, setting, text
+from tests.bad_inputs.case import Case, after_scan, both, file, removed, replaced, setting, text
 
 PADCHEST, BRAX = "{raw}/PADCHEST.csv", "{raw}/master_spreadsheet_update.csv"
 LABELS = "data.source_args.labels"
@@ -16,7 +16,8 @@ CASES = [
     ),
     Case(
         "PadChest: labels that are no list",
-        setting(LABELS, "nodule"),
+        after_scan(setting(LABELS, "nodule")),
+        run="prepare",
         base="padchest",
         refused="data.source_args.labels = 'nodule' is not allowed: it should be a list of names, or labels with a list of names for each",
     ),

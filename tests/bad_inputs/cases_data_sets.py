@@ -12,6 +12,7 @@ from PIL import Image
 from tests.bad_inputs.case import (
     Case,
     Given,
+    after_scan,
     both,
     cut,
     file,
@@ -417,13 +418,27 @@ CASES = [
     ),
     combined(
         "combined: a misspelled setting of a member",
-        members(nih={"lable_map": {}}),
+        after_scan(members(nih={"lable_map": {}})),
         "unknown key data.source_args.members.nih.lable_map for data.source: combined: did you mean 'label_map'? (allowed: source, source_args, label_map, part, uncertain, unmentioned)",
+        run="prepare",
     ),
     combined(
         "combined: a misspelled setting of a member's adapter",
-        members(nih={"source_args": {"no_findings": True}}),
+        after_scan(members(nih={"source_args": {"no_findings": True}})),
         "unknown key data.source_args.members.nih.source_args.no_findings for data.source_args.members.nih.source: nih: did you mean 'no_finding'? (allowed: no_finding)",
+        run="prepare",
+    ),
+    combined(
+        "combined: a misspelled setting of a member that would be drawn",
+        members(nih={}, near={"source": "phantom", "source_args": {"pateints": 90}}),
+        "unknown key data.source_args.members.near.source_args.pateints for data.source_args.members.near.source: phantom: did you mean 'patients'? (allowed: division, patients, size, seed, film, prevalence, first_patient)",
+        run="check",
+    ),
+    combined(
+        "combined: a member of a source that there is not",
+        members(nih={}, own={"source": "csvs"}),
+        "unknown data.source_args.members.own.source 'csvs': did you mean 'csv'? (allowed: brax, chexpert, coco, combined, csv, grand_xray_slam, mimic_cxr_jpg, nih, openi, padchest, phantom, ranzcr_clip, rsna_pneumonia, vindr_cxr)",
+        run="check",
     ),
     combined(
         "combined: a label map that names no column of the set",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bad_inputs.case import Case, both, file, removed, replaced, setting
+from tests.bad_inputs.case import Case, after_scan, both, file, removed, replaced, setting
 
 KEY = "data.external"
 OTHER = "{project}/data/raw/other/labels.csv"
@@ -10,8 +10,11 @@ STORED = "data/external/labels.json"
 IDS = "data/external/manifest.csv"
 
 
-def read(name: str, key: str, value: object, refused: str, run: str = "scan, prepare") -> Case:
-    return Case(name, setting(f"{KEY}.{key}", value), run=run, base="external", refused=refused)
+def read(
+    name: str, key: str, value: object, refused: str, run: str = "scan, prepare", **more: object
+) -> Case:
+    others = {f"{KEY}.{other}": given for other, given in more.items()}
+    return Case(name, setting(f"{KEY}.{key}", value, **others), run=run, base="external", refused=refused)
 
 
 CASES = [
@@ -42,6 +45,28 @@ CASES = [
         "others",
         "{project}/data/raw/others is not there: link the data with `ln -s /path/to/the/data {project}/data/raw/others` (docs/datasets.md, csv), or set COUPLET_DATA_ROOT",
         run="scan",
+    ),
+    read(
+        "An external test: a misspelled setting of its adapter",
+        "source_args",
+        {"tabel": "labels.csv"},
+        "unknown key data.external.source_args.tabel for data.external.source: csv: did you mean 'table'? (allowed: table, image_folder, label_columns, image_column, patient_column, study_column, view_column, sex_column, age_column, part_column, group_columns)",
+        run="check",
+    ),
+    read(
+        "An external test: a misspelled setting of a member",
+        "source",
+        "combined",
+        "unknown key data.external.source_args.members.nih.source_args.no_findings for data.external.source_args.members.nih.source: nih: did you mean 'no_finding'? (allowed: no_finding)",
+        run="check",
+        source_args={"members": {"nih": {"source_args": {"no_findings": True}}}},
+    ),
+    Case(
+        "An external test: a setting of its adapter of the wrong kind",
+        after_scan(setting(f"{KEY}.source_args", {"label_columns": "Edema"})),
+        run="prepare",
+        base="external",
+        refused="data.external.source_args.label_columns = 'Edema' is not allowed: it should be a list",
     ),
     read(
         "An external test: a label that the run does not have",

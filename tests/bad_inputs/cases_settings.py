@@ -7,7 +7,19 @@ from typing import Any
 
 from couplet.settings.schema.messages import one_of
 from couplet.settings.schema.plugins import HEADS, LOSSES
-from tests.bad_inputs.case import Case, Given, both, file, folder, nothing, place, removed, replaced, setting
+from tests.bad_inputs.case import (
+    Case,
+    Given,
+    after_scan,
+    both,
+    file,
+    folder,
+    nothing,
+    place,
+    removed,
+    replaced,
+    setting,
+)
 
 PARAMS = "params.yaml"
 TRAIN = "train-fold 0"
@@ -465,14 +477,53 @@ CASES = [
         run="preset ../paper",
         refused="no preset '../paper' in presets/: did you mean paper?",
     ),
+    check(
+        "a misspelled setting of the adapter",
+        setting("data.source", "phantom", **{"data.source_args": {"pateints": 560}}),
+        "unknown key data.source_args.pateints for data.source: phantom: did you mean 'patients'? (allowed: division, patients, size, seed, film, prevalence, first_patient)",
+    ),
+    check(
+        "an adapter's setting out of its bounds",
+        setting("data.source", "phantom", **{"data.source_args": {"patients": 3}}),
+        "data.source_args.patients = 3 is not allowed: it should be greater than or equal to 20",
+    ),
+    check(
+        "an adapter's setting of another type",
+        setting("data.source", "phantom", **{"data.source_args": {"patients": "many"}}),
+        "data.source_args.patients = 'many' is not allowed: it should be a whole number",
+    ),
+    check(
+        "a finding that cannot be drawn",
+        setting("data.source", "phantom", **{"data.source_args": {"prevalence": {"Edma": 0.2}}}),
+        "data.source_args.prevalence names 'Edma', which is no finding that can be set: did you mean 'Edema'? (allowed: Atelectasis, Cardiomegaly, Consolidation, Edema, Enlarged Cardiomediastinum, Fracture, Lung Lesion, Pleural Effusion, Pleural Other, Pneumonia, Pneumothorax)",
+    ),
+    check(
+        "the settings of the adapter of another data set",
+        setting("data.source", "nih", **{"data.source_args": {"patients": 560}}),
+        "unknown key data.source_args.patients for data.source: nih: allowed: no_finding",
+    ),
+    Case(
+        "an unknown setting of the adapter, before every file is hashed",
+        setting("data.source_args", source_args),
+        run="scan",
+        refused="unknown key data.source_args.tabel for data.source: csv: did you mean 'table'? (allowed: table, image_folder, label_columns, image_column, patient_column, study_column, view_column, sex_column, age_column, part_column, group_columns)",
+    ),
+    Case(
+        "a preset that is to keep the settings of another data set's adapter",
+        setting("data.source_args", {"table": "labels.csv"}),
+        run="preset nih --keep data.source_args",
+        refused="presets/nih.yaml with --keep: unknown key data.source_args.table for data.source: nih: allowed: no_finding",
+    ),
     Case(
         "an unknown setting of the adapter",
-        setting("data.source_args", source_args),
+        after_scan(setting("data.source_args", source_args)),
+        run="prepare",
         refused="unknown key data.source_args.tabel for data.source: csv: did you mean 'table'? (allowed: table, image_folder, label_columns, image_column, patient_column, study_column, view_column, sex_column, age_column, part_column, group_columns)",
     ),
     Case(
         "an adapter's setting of the wrong kind",
-        setting("data.source_args", {"label_columns": "Edema"}),
+        after_scan(setting("data.source_args", {"label_columns": "Edema"})),
+        run="prepare",
         refused="data.source_args.label_columns = 'Edema' is not allowed: it should be a list",
     ),
     Case(

@@ -153,6 +153,18 @@ def test_settings_import_neither_torch_nor_pandas_and_no_other_plug_in() -> None
     assert result.stdout == "['couplet.settings.heads.linear'] False\n"
 
 
+def test_settings_of_data_sets_are_free_of_pandas_and_known_by_name() -> None:
+    """`couplet check` imports the chosen one, and the members' of a combined set."""
+    program = (
+        "import sys; from couplet.settings.schema.plugins import SOURCES;"
+        "from couplet.settings.source_args import source_settings;"
+        "print(*(type(source_settings(name, {})).__module__.split('.')[-1] for name in SOURCES.names()));"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'pandas') or m.startswith('couplet.datasets')])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == [" ".join(SOURCES.names()), "[]"]
+
+
 def test_dvc_takes_out_what_the_message_says(tmp_path: Path) -> None:
     """What `dvc exp run -S loss.name=bce -S '~loss.args' -S +loss.args.pos_weight=false` makes of params.yaml."""
     from dvc.utils.cli_parse import to_path_overrides

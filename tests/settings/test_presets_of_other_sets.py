@@ -30,7 +30,7 @@ from couplet.project.project import Project
 from couplet.reporting.published import published
 from couplet.settings.params import Params, flatten, parse_params
 from couplet.settings.presets import load_preset, preset_names
-from couplet.settings.source_args import parse_settings, source_settings
+from couplet.settings.source_args import parse_settings, refuse_wrong_source_args, source_settings
 from couplet.settings.yaml12 import read_settings
 from tests.support.projects import ROOT
 
@@ -224,6 +224,11 @@ def test_members_meet_in_the_librarys_labels(
     assert rsna.drop(columns=["Pneumonia", "Lung Opacity"])[dataset.labels[0]].isna().all()
     nih_rows = table[table["source"] == "nih"]
     assert nih_rows["Effusion"].tolist() == theirs["nih"]["Effusion"].tolist()
+
+
+@pytest.mark.parametrize("name", preset_names(Project(ROOT)))
+def test_a_presets_settings_of_adapters_are_theirs(name: str) -> None:
+    refuse_wrong_source_args(load_preset(name, Project(ROOT)).data)
 
 
 @pytest.mark.parametrize("name", preset_names(Project(ROOT)))

@@ -14,6 +14,7 @@ from couplet.project.errors import UserError
 from couplet.project.files import write_text
 from couplet.project.project import HERE, Project
 from couplet.settings.schema.data import DataParams
+from couplet.settings.source_args import refuse_wrong_source_args
 
 
 def scan(data: DataParams, html: Path | None = None, project: Project = HERE) -> None:
@@ -22,9 +23,12 @@ def scan(data: DataParams, html: Path | None = None, project: Project = HERE) ->
     The inventory is of files, whatever they hold: it is written where the label tables cannot be read yet.
 
     Raises:
-        UserError: the folder is not there or a file cannot be read; or the label tables are wrong and a page was
-            asked for.
+        UserError: an adapter's setting is wrong, the folder is not there or a file cannot be read; or the label tables
+            are wrong and a page was asked for.
     """
+    refuse_wrong_source_args(
+        data
+    )  # hours before the tables are read: every file of the folder is hashed first
     inventory = scan_source(data.source, project, data.source_args, data.external)
     raw, other = raw_folder(data.source, project, data.source_args), data.external
     try:

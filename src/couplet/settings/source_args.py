@@ -11,11 +11,34 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from couplet.project.errors import UserError
+from couplet.settings.schema.data import DataParams
 from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
 from couplet.settings.schema.plugins import SOURCES
 from couplet.settings.schema.section import Section
 
 SettingsT = TypeVar("SettingsT", bound=Section)
+
+
+def refuse_wrong_source_args(data: DataParams, origin: str = "") -> None:
+    """Refuse settings that the adapters of the data set and of the external test do not have, or not of that value.
+
+    `load_params` does not look at them: every stage calls it, and only the one that reads the data set depends on what
+    adapters there are. Whoever looks at params.yaml as a whole, or is about to read that data, asks here first.
+
+    Args:
+        data: the settings.
+        origin: where they were read, to be named in the message; default: in params.yaml, where every key is.
+
+    Raises:
+        UserError: as `source_settings`, with the key as params.yaml has it.
+    """
+    try:
+        source_settings(data.source, data.source_args)
+        if data.external.given:
+            with keys_below("data.external"):
+                source_settings(data.external.source, data.external.source_args)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}" if origin else str(error)) from None
 
 
 def source_settings(source: str, source_args: dict[str, Any]) -> Section:

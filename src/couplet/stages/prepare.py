@@ -28,6 +28,7 @@ from couplet.results.weights import refuse_unlisted_weights
 from couplet.running.stale import refuse_stale_folds
 from couplet.running.workspace import workspace
 from couplet.settings.params import Params, load_params
+from couplet.settings.source_args import refuse_wrong_source_args
 
 QUARANTINE = ["image_id", "part", "path", "reason"]
 
@@ -39,11 +40,12 @@ def prepare() -> None:
     run decodes its own images and trains nothing. It takes the run's words for sexes and views, and nothing else of it.
 
     Raises:
-        UserError: the raw data is not what data/inventory.json says, its labels are wrong, or more of its
-            images than data.max_unreadable allows cannot be read.
+        UserError: an adapter's setting is wrong, the raw data is not what data/inventory.json says, its labels are
+            wrong, or more of its images than data.max_unreadable allows cannot be read.
     """
     project = Project()
     params = load_params(project.params)
+    refuse_wrong_source_args(params.data)  # those of the external test too, before anything is read
     refuse_unlisted_weights(params.model, project)  # hours before train_fold would
     refuse_stale_folds(params.split.folds, project)
     run = read_raw(params, project)
