@@ -429,6 +429,12 @@ CASES = [
         run="prepare",
     ),
     combined(
+        "combined: no members",
+        members(),
+        "data.source_args.members names no data set: write one, for example `nih: {}`, for each folder in its raw folder",
+        run="check",
+    ),
+    combined(
         "combined: a misspelled setting of a member that would be drawn",
         members(nih={}, near={"source": "phantom", "source_args": {"pateints": 90}}),
         "unknown key data.source_args.members.near.source_args.pateints for data.source_args.members.near.source: phantom: did you mean 'patients'? (allowed: division, patients, size, seed, film, prevalence, first_patient)",

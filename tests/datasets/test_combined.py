@@ -174,7 +174,7 @@ def test_what_may_be_forgotten_is_said(put, two, capsys):
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ({}, f"{KEY} names no data set: write one, for example `nih: {{}}`, for each folder in RAW"),
+        ({}, f"{KEY} names no data set: write one, for example `nih: {{}}`, for each folder in its raw folder"),
         ({"nih": {"sauce": "nih"}}, f"unknown key {KEY}.nih.sauce for data.source: combined: did you mean 'source'? "
          "(allowed: source, source_args, label_map, part, uncertain, unmentioned)"),
         ({"nih": {"part": "val"}}, f"{KEY}.nih.part = 'val' is not allowed: it should be 'keep', 'train' or 'test'"),

@@ -54,10 +54,6 @@ class _Read:
 
 def read(folder: Path, args: Settings, check_files: bool = True) -> Dataset:
     """Read every member by its own adapter, and put their tables one below the other."""
-    if not args.members:
-        raise UserError(
-            f"{KEY} names no data set: write one, for example `nih: {{}}`, for each folder in {folder}"
-        )
     members = [_member(folder, name, settings, check_files) for name, settings in args.members.items()]
     labels = _labels(members, args.labels)
     for member in members:

@@ -37,7 +37,7 @@ class Settings(Section):
     """`data.source_args` of combined."""
 
     members: dict[str, dict[str, Any]] = Field(
-        {}, description="name of a folder in data/raw/combined: settings"
+        {}, validate_default=True, description="name of a folder in data/raw/combined: settings"
     )
     labels: Literal["union", "intersection"] = Field(
         "union", description="labels that any member has, or only those that all have"
@@ -46,6 +46,10 @@ class Settings(Section):
     @field_validator("members")
     @classmethod
     def _each_of_its_adapter(cls, given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if not given:
+            raise UserError(
+                f"{KEY} names no data set: write one, for example `nih: {{}}`, for each folder in its raw folder"
+            )
         for name, settings in given.items():
             member_settings(name, settings)
         return given
