@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from couplet.settings.schema.plugins import SOURCES
 from tests.bad_inputs.case import (
     Case,
     Given,
@@ -443,7 +444,7 @@ CASES = [
     combined(
         "combined: a member of a source that there is not",
         members(nih={}, own={"source": "csvs"}),
-        "unknown data.source_args.members.own.source 'csvs': did you mean 'csv'? (allowed: brax, chexpert, coco, combined, csv, grand_xray_slam, mimic_cxr_jpg, nih, openi, padchest, phantom, ranzcr_clip, rsna_pneumonia, vindr_cxr)",
+        f"unknown data.source_args.members.own.source 'csvs': did you mean 'csv'? (allowed: {', '.join(SOURCES.names())})",
         run="check",
     ),
     combined(

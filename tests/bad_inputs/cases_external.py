@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from couplet.settings.schema.messages import one_of
+from couplet.settings.schema.plugins import SOURCES
 from tests.bad_inputs.case import Case, after_scan, both, file, removed, replaced, setting
 
 KEY = "data.external"
@@ -29,7 +31,7 @@ CASES = [
         "An external test of a source that there is not",
         "source",
         "nihh",
-        "params.yaml: data.external.source = 'nihh' is not allowed: it should be 'none', 'brax', 'chexpert', 'coco', 'combined', 'csv', 'grand_xray_slam', 'mimic_cxr_jpg', 'nih', 'openi', 'padchest', 'phantom', 'ranzcr_clip', 'rsna_pneumonia' or 'vindr_cxr'",
+        f"params.yaml: data.external.source = 'nihh' is not allowed: it should be {one_of(['none', *SOURCES.names()])}",
         run="scan",
     ),
     read(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from couplet.settings.schema.messages import one_of
-from couplet.settings.schema.plugins import HEADS, LOSSES
+from couplet.settings.schema.plugins import HEADS, LOSSES, SOURCES
 from tests.bad_inputs.case import (
     Case,
     Given,
@@ -446,7 +446,7 @@ CASES = [
     check(
         "a data set that does not exist",
         setting("data.source", "nhi"),
-        "params.yaml: data.source = 'nhi' is not allowed: it should be 'brax', 'chexpert', 'coco', 'combined', 'csv', 'grand_xray_slam', 'mimic_cxr_jpg', 'nih', 'openi', 'padchest', 'phantom', 'ranzcr_clip', 'rsna_pneumonia' or 'vindr_cxr'",
+        f"params.yaml: data.source = 'nhi' is not allowed: it should be {one_of(SOURCES.names())}",
     ),
     check(
         "params.yaml names a preset that does not exist",
