@@ -26,9 +26,8 @@ def scan(data: DataParams, html: Path | None = None, project: Project = HERE) ->
         UserError: an adapter's setting is wrong, the folder is not there or a file cannot be read; or the label tables
             are wrong and a page was asked for.
     """
-    refuse_wrong_source_args(
-        data
-    )  # hours before the tables are read: every file of the folder is hashed first
+    # Hours before the tables are read: every file of the folder is hashed first.
+    refuse_wrong_source_args(data)
     inventory = scan_source(data.source, project, data.source_args, data.external)
     raw, other = raw_folder(data.source, project, data.source_args), data.external
     try:
