@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,8 +71,14 @@ _Yaml12Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Yaml12Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
-def read_yaml(path: Path, loader: type[_Yaml12Loader] = _Yaml12Loader) -> dict[str, Any]:
-    """Read a YAML 1.2 file whose top level is a mapping.
+# A stage reads params.yaml five times and dvc.yaml three times, to see whether they changed.
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str, aliases: bool) -> Any:
+    return yaml.load(text, Loader=_Yaml12Loader if aliases else _SettingsLoader)  # both a SafeLoader
+
+
+def read_yaml(path: Path, aliases: bool = True) -> dict[str, Any]:
+    """Read a YAML 1.2 file whose top level is a mapping; `aliases`: whether it may hold them.
 
     Raises:
         UserError: the file is missing, is not YAML, holds a merge conflict, has a key twice or is no mapping.
@@ -78,7 +86,7 @@ def read_yaml(path: Path, loader: type[_Yaml12Loader] = _Yaml12Loader) -> dict[s
     try:
         text = path.read_text(encoding="utf-8")
         refuse_conflict(path, text)
-        content = yaml.load(text, Loader=loader)  # a SafeLoader
+        content = copy.deepcopy(_parsed(text, aliases))  # the caller's own to change
     except FileNotFoundError:
         raise UserError(f"{path} is not there: run this in the project's root folder") from None
     except UnicodeDecodeError:
@@ -101,4 +109,4 @@ def read_yaml(path: Path, loader: type[_Yaml12Loader] = _Yaml12Loader) -> dict[s
 
 def read_settings(path: Path) -> dict[str, Any]:
     """`read_yaml` for params.yaml and presets: without aliases."""
-    return read_yaml(path, _SettingsLoader)
+    return read_yaml(path, aliases=False)
