@@ -52,14 +52,16 @@ def test_the_range_of_youden_is_the_calibrators() -> None:
         threshold_range("youden", truth, p, p, patients, patients % 3, DEFAULT, same, 0)
     # Nothing is fitted: cost has no range, and youden's is that of the prevalence.
     args = (truth, p, p, patients, patients % 3, DEFAULT, same, 0)
-    cost = threshold_range("cost", *args, refit=lambda draw: same)
+    cost = threshold_range("cost", *args, refit=lambda draws: same)
     np.testing.assert_allclose((cost.low, cost.high), 0.5, atol=1e-12)
-    youden = threshold_range("youden", *args, refit=lambda draw: same)
+    youden = threshold_range("youden", *args, refit=lambda draws: same)
     assert (youden.low < np.nanmean(truth, axis=0)).all() and (youden.high > np.nanmean(truth, axis=0)).all()
 
 
 def test_an_inverse_by_halving() -> None:
     assert _inverted(np.square, np.array([0.25, 0.0, np.nan, 2.0]))[:2] == pytest.approx([0.5, 0.0])
+    halves = _inverted(lambda scores: scores * [[1.0], [0.5]], np.array([[0.25, 0.5], [0.25, 0.5]]))
+    np.testing.assert_allclose(halves, [[0.25, 0.5], [0.5, 1.0]])
     assert (
         np.isnan(_inverted(np.square, np.array([np.nan]))[0])
         and _inverted(np.square, np.array([2.0]))[0] == 1
@@ -89,12 +91,14 @@ def test_one_newton_step_against_full_fits(slope: float) -> None:
     def to_q(scores: np.ndarray) -> np.ndarray:
         return expit(fitted.logit(scores))
 
-    def refit_in_full(draw: np.ndarray) -> Calibrator:
-        one = full(draw)
-        return lambda scores: expit(one.logit(scores))
+    def refit_in_full(draws: np.ndarray) -> Calibrator:
+        maps = [full(draw) for draw in draws]
+        return lambda scores: expit(np.stack([one.logit(row) for one, row in zip(maps, scores, strict=True)]))
 
     quick = one_step_refit([fitted], [prior], truth, p, patients)
-    np.testing.assert_allclose(quick(np.ones(600))(p), to_q(p), rtol=1e-5)  # nobody moves: the map itself
+    np.testing.assert_allclose(
+        quick(np.ones((1, 600)))(p), to_q(p), rtol=1e-5
+    )  # nobody moves: the map itself
     if slope == 0:
         assert min(full(draw).b for draw in _draws(patients, 4, 40)) == 0
     args = (truth, p, to_q(p), patients, patients % 3, DEFAULT, to_q, 4)
@@ -110,8 +114,17 @@ def test_a_label_of_one_class_keeps_its_prior_and_has_no_range_of_youden() -> No
     truth, p, patients = np.zeros((30, 1)), np.linspace(0.1, 0.9, 30)[:, None], np.arange(30)
     prior = BetaMap(1.0, 1.0, 0.0)
     refit = one_step_refit([prior], [prior], truth, p, patients)
-    np.testing.assert_allclose(refit(np.full(30, 5))(p), p)
+    np.testing.assert_allclose(refit(np.full((1, 30), 5))(p), p)
     args = (truth, p, p, patients, patients % 3, DEFAULT, same, 4)
     found = threshold_range("youden", *args, refit=refit)
     assert np.isnan(found.low[0]) and found.reached[0] == 0
     assert set(RULES) == {"youden", "f1", "cost", "prevalence", "sensitivity", "specificity"}
+
+
+def test_resamples_that_are_refitted_together_are_those_refitted_one_by_one() -> None:
+    truth, p, patients = two_images_each(100, slope=0.0, seed=5)
+    prior = BetaMap(3.0, 0.0, 0.5)
+    refit = one_step_refit([fit_beta(p[:, 0], truth[:, 0], prior)], [prior], truth, p, patients)
+    draws, scores = _draws(patients, 4, 40), np.linspace(0.05, 0.95, 40)[:, None]
+    one_by_one = [refit(draw[None])(score[None])[0] for draw, score in zip(draws, scores, strict=True)]
+    np.testing.assert_allclose(refit(draws)(scores), one_by_one, rtol=1e-12)

@@ -36,8 +36,8 @@ def one_step_refit(
     patients = checked_codes(patients, len(truth), "patients")
     parabolas = _Parabolas(maps, priors, truth, p, patients)
 
-    def refit(draw: np.ndarray) -> Calibrator:
-        a, b, c = parabolas.lowest(draw).T
+    def refit(draws: np.ndarray) -> Calibrator:
+        a, b, c = np.moveaxis(parabolas.lowest(draws), -1, 0)
         return lambda scores: expit(a * np.log(off_edges(scores)) - b * np.log1p(-off_edges(scores)) + c)
 
     return refit
@@ -78,18 +78,24 @@ class _Parabolas:
                 self.scores[label, row] = np.bincount(patients_of, feature, n_patients)
             self.information[label] = information(features, z) + np.diag(PRECISION)
 
-    def lowest(self, draw: np.ndarray) -> np.ndarray:
-        """(L, 3) a, b and c of a resample: the lowest points with a, b >= 0, found by fixing none, one or both at 0."""
-        slope = self.scores @ draw + self.pull
-        best, least = self.at.copy(), np.full(len(self.at), np.inf)
+    def lowest(self, draws: np.ndarray) -> np.ndarray:
+        """(R, L, 3) a, b and c of resamples: the lowest points with a, b >= 0, found by fixing none, one or both at 0.
+
+        Args:
+            draws: (R, G) how often each resample has each patient.
+        """
+        slope = np.einsum("lig,rg->rli", self.scores, draws, optimize=True) + self.pull
+        best = np.broadcast_to(self.at, slope.shape).copy()
+        least = np.full(slope.shape[:2], np.inf)
         for fixed in ([], [0], [1], [0, 1]):
             free = [index for index in range(3) if index not in fixed]
-            move = -self.at
-            move[:, free] = 0
-            against = slope - np.einsum("lij,lj->li", self.information, move)
+            move = np.broadcast_to(-self.at, slope.shape).copy()
+            move[..., free] = 0
+            against = slope - np.einsum("lij,rlj->rli", self.information, move)
             inside = self.information[:, free][:, :, free]
-            move[:, free] = np.linalg.solve(inside, against[:, free, None])[..., 0]
-            height = np.einsum("li,lij,lj->l", move, self.information, move) / 2 - (slope * move).sum(axis=1)
-            lower = (self.at[:, :2] + move[:, :2] >= -1e-12).all(axis=1) & (height < least)
+            move[..., free] = np.linalg.solve(inside, against[..., free, None])[..., 0]
+            bent = np.einsum("lij,rlj->rli", self.information, move)
+            height = (move * bent).sum(axis=-1) / 2 - (slope * move).sum(axis=-1)
+            lower = (self.at[:, :2] + move[..., :2] >= -1e-12).all(axis=-1) & (height < least)
             best[lower], least[lower] = (self.at + move)[lower], height[lower]
         return np.maximum(best, [0, 0, -np.inf])

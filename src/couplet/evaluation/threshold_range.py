@@ -21,7 +21,7 @@ RESAMPLES = 200
 RANGE = (0.05, 0.95)
 _HALVINGS = 60  # of [0, 1]: below the spacing of floats
 
-# How often a resample has each patient (G,) -> the calibrator fitted to it.
+# How often R resamples have each patient (R, G) -> their calibrators as one, of scores (R, L).
 Refit = Callable[[np.ndarray], Calibrator]
 
 
@@ -60,7 +60,7 @@ def threshold_range(
         truth, p, q, patients, folds, targets, to_q: as `couplet.evaluation.decisions.operating_points`. The codes of
             patients in the sorted order of their names make the draws the same on every machine.
         seed: of the draws.
-        refit: fits the calibrator to a resample (`couplet.evaluation.refits`; where nothing is
+        refit: fits the calibrators to the resamples (`couplet.evaluation.refits`; where nothing is
             fitted it gives `to_q`); `youden`
             and `cost` need it, the others do not use it.
         resamples: R.
@@ -84,8 +84,7 @@ def threshold_range(
     if rule in RANKED:
         drawn = _mapped(to_q, drawn)
     elif rule in ("youden", "cost") and refit is not None:
-        scores = np.stack([_inverted(refit(draw), row) for draw, row in zip(draws, drawn, strict=True)])
-        drawn = _mapped(to_q, scores)
+        drawn = _mapped(to_q, _inverted(refit(draws), drawn))
     return _quantiles(drawn)
 
 
@@ -101,8 +100,8 @@ def _draws(patients: np.ndarray, seed: int, resamples: int) -> np.ndarray:
 
 
 def _inverted(calibrator: Calibrator, targets: np.ndarray) -> np.ndarray:
-    """(L,) the scores p at which a rising calibrator reaches the probabilities `targets`, by halving [0, 1]."""
-    low, high = np.zeros(len(targets)), np.ones(len(targets))
+    """The scores p at which a rising calibrator reaches the probabilities `targets` (R, L), by halving [0, 1]."""
+    low, high = np.zeros_like(targets), np.ones_like(targets)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         below = calibrator(middle) < targets

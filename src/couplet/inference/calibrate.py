@@ -144,7 +144,7 @@ def headline_range(predicted: Predicted, calibrated: Calibrated, seed: int) -> T
         calibrated.decision,
         to_q,
         seed,
-        _refit(predicted, calibrated) if calibrated.calibration.method == "beta" else lambda draw: to_q,
+        _refit(predicted, calibrated) if calibrated.calibration.method == "beta" else lambda draws: to_q,
     )
 
 
@@ -178,7 +178,7 @@ def suspicious_cells(predicted: Predicted, oof_q: np.ndarray) -> pd.DataFrame:
 
 
 def _refit(predicted: Predicted, calibrated: Calibrated) -> Refit:
-    """Fits the ensemble's beta maps to a resample of patients; how far they are stretched stays as it is."""
+    """Fits the ensemble's beta maps to resamples of patients; how far they are stretched stays as it is."""
     calibrators = calibrated.calibrators
     kappas = np.array([one.kappa for one in calibrators])
     # Where nothing is stretched the prevalence may be 0, 1 or unknown.
@@ -187,8 +187,8 @@ def _refit(predicted: Predicted, calibrated: Calibrated) -> Refit:
     priors = [one.prior for one in calibrators if one.prior is not None]
     refit = one_step_refit(maps, priors, predicted.oof_truth, predicted.oof, predicted.oof_patients)
 
-    def of_resample(draw: np.ndarray) -> Calibrator:
-        of_model = refit(draw)
+    def of_resamples(draws: np.ndarray) -> Calibrator:
+        of_model = refit(draws)
 
         def probabilities(p: np.ndarray) -> np.ndarray:
             with np.errstate(divide="ignore"):
@@ -197,7 +197,7 @@ def _refit(predicted: Predicted, calibrated: Calibrated) -> Refit:
 
         return probabilities
 
-    return of_resample
+    return of_resamples
 
 
 def _written(point: Point) -> Point:
