@@ -35,8 +35,9 @@ from benchmarks.harness import (
 from couplet.images.loading.draws import image_keys, uniforms
 from couplet.images.loading.views import N_DRAWS, evaluation_view, training_view
 from couplet.inference.predict import predict_probabilities
-from couplet.models.device import fix_torch, keep_freed_memory, resolve_precision
+from couplet.models.device import fix_torch, resolve_precision
 from couplet.models.predictor import normalisation
+from couplet.running.memory import keep_freed_memory
 from couplet.settings.params import Params
 from couplet.training.loop import Trainer
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 from couplet.project.errors import UserError
 from couplet.running.arithmetic import TORCH_CAP, processor
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def fix_torch(threads: int) -> None:
@@ -29,17 +26,6 @@ def fix_torch(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory of large tensors instead of handing it back to the kernel each time.
-
-    Every step would else fault in thousands of fresh pages: a tenth of its time on a CPU. Peak memory stays.
-    """
-    with suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def seed_generators(seed: int, device: torch.device) -> None:

@@ -31,6 +31,7 @@ from couplet.phantom.streams import Stream
 from couplet.project.console import MACHINE_FAULTS, progress
 from couplet.project.errors import UserError
 from couplet.project.files import is_running, naming, write_csv, write_json
+from couplet.running.memory import keep_freed_memory
 
 JPEG_QUALITY = 90
 Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
@@ -83,6 +84,8 @@ def draw_phantom(
         cohort = draw_cohort(n_patients, seed, prevalence=prevalence, first_patient=first_patient)
         shares = _processes() if n_patients >= WORTH_HELPERS else 1
         main = os.getpid()
+
+        keep_freed_memory()  # the helpers take it over
 
         def draw(share: int) -> None:
             _draw_share(unfinished, cohort, share, shares, size, seed, film, main)

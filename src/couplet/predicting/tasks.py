@@ -27,7 +27,7 @@ from couplet.images.decoding.dicom_version import dicom_fingerprint
 from couplet.inference.engine import TorchEngine
 from couplet.inference.load_bundle import load_ensemble
 from couplet.inference.trained import Ensemble
-from couplet.models.device import arithmetic_record, fix_torch, keep_freed_memory
+from couplet.models.device import arithmetic_record, fix_torch
 from couplet.predicting.known import told
 from couplet.predicting.map_files import write_maps
 from couplet.predicting.parts import Counts, Part, counts_of, key_of, write_part
@@ -36,6 +36,7 @@ from couplet.project.console import progress, say
 from couplet.project.errors import UserError
 from couplet.results.bundle import own_version
 from couplet.running.engine import THREADS, ordered_tasks
+from couplet.running.memory import keep_freed_memory
 
 PATIENCE = 90.0  # seconds: NFS believes for up to 60 that a file is not there
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}  # the packages of engines that are not torch

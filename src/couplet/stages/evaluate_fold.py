@@ -12,7 +12,7 @@ from couplet.evaluation.metrics import all_scores, auc_per_label, average_precis
 from couplet.inference.explain import explain
 from couplet.inference.fold import load_fold, predict
 from couplet.inference.gates import gates
-from couplet.models.device import fix_torch, keep_freed_memory
+from couplet.models.device import fix_torch
 from couplet.project.console import say
 from couplet.project.files import write_csv, write_npz
 from couplet.project.project import Project
@@ -23,6 +23,7 @@ from couplet.results.model_record import read_model_record, refuse_other_data
 from couplet.results.predictions import write_predictions
 from couplet.results.scores import write_fold_scores
 from couplet.results.tables import read_table
+from couplet.running.memory import keep_freed_memory
 from couplet.settings.params import load_params
 
 

@@ -19,7 +19,6 @@ from couplet.images.loading.store import ImageStore
 from couplet.models.device import (
     arithmetic_record,
     fix_torch,
-    keep_freed_memory,
     resolve_device,
     resolve_precision,
 )
@@ -42,6 +41,7 @@ from couplet.results.model_record import (
 from couplet.results.weights import refuse_other_weights
 from couplet.running.arithmetic import processor
 from couplet.running.launch import noting_termination
+from couplet.running.memory import keep_freed_memory
 from couplet.running.provenance import Provenance, code_digests, stage_provenance
 from couplet.running.workspace import workspace
 from couplet.settings.params import load_params
