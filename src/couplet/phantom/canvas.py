@@ -196,10 +196,10 @@ def smooth_path(points: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
 
 def _soften(picture: Array) -> Array:
     """[1 2 1] / 4 in both directions; the border row and column are left out."""
-    across = picture * 0.5
-    across[:, 1:] += 0.25 * picture[:, :-1]
-    across[:, :-1] += 0.25 * picture[:, 1:]
-    down = across * 0.5
-    down[1:] += 0.25 * across[:-1]
-    down[:-1] += 0.25 * across[1:]
+    across, quarter = picture * 0.5, picture * 0.25
+    across[:, 1:] += quarter[:, :-1]
+    across[:, :-1] += quarter[:, 1:]
+    down, quarter = across * 0.5, across * 0.25
+    down[1:] += quarter[:-1]
+    down[:-1] += quarter[1:]
     return down

@@ -177,7 +177,8 @@ def _draw_share(
         patient = cohort[position]
         build = Build.draw(Stream(seed, _BUILD, position), patient.female, patient.age)
         for row, study, view, number in _exposures(patient):
-            signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
+            if number == 1:  # all pictures of a study show the same
+                signs = draw_signs(Stream(seed, _SIGNS, position, study.number))
             present = {label: signs[label] for label in LABELS if label in study.positives}
             stream = Stream(seed, _EXPOSURE, position, study.number, number)
             picture = draw_picture(build, present, view, stream, size, film)

@@ -6,6 +6,8 @@ file digests are committed, so everything here is made from raw words with exact
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.random import PCG64, SeedSequence
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ class Stream:
 
     def uniforms(self, *shape: int) -> Array:
         """Uniform in [0, 1), with 53 random bits each."""
-        words = self._words.random_raw(int(np.prod(shape)))
+        words = self._words.random_raw(math.prod(shape))
         return ((words >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
 
     def grain(self, height: int, width: int) -> Array:
