@@ -8,6 +8,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from couplet.evaluation.calibration.logistic import fit_logistic
+from couplet.evaluation.couplings import lasso
 from couplet.evaluation.couplings.lasso import l1_logistic
 
 
@@ -102,3 +103,19 @@ def test_sources_far_more_than_rows_allow() -> None:
     sources = random.normal(size=(200, 60))
     found = l1_logistic(truth, random.normal(size=60), sources, 0.02, 4 / 60, 1e-8)
     assert found.residual <= 1e-8 and 0 < (found.weights != 0).sum() < 60
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_linear_system_at_the_end_gives_what_more_passes_would(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, own, sources = drawn(n=400, seed=seed)
+    if seed % 2:
+        sources[2] = sources[0]  # two that are the same share their weight as the passes left it
+    arguments = (truth, own, sources, 0.01, 4 / 400, 1e-11)
+    quick = l1_logistic(*arguments)
+    monkeypatch.setattr(lasso, "_minimum_with_signs", lambda *args: None)
+    slow = l1_logistic(*arguments)
+    np.testing.assert_allclose(quick.weights, slow.weights, atol=1e-10)
+    assert (quick.intercept, quick.scale) == pytest.approx((slow.intercept, slow.scale), abs=1e-10)
+    np.testing.assert_array_equal(quick.weights == 0, slow.weights == 0)
