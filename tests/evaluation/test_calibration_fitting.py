@@ -22,7 +22,7 @@ from couplet.evaluation.calibration.fitting import (
     fit_calibrators,
     sharpened,
 )
-from couplet.evaluation.calibration.inverse import output_of, posterior_of, prior_of
+from couplet.evaluation.calibration.inverse import output_of, posterior_of, priors_of
 from couplet.evaluation.calibration.record import LabelCalibrator
 from couplet.evaluation.calibration.slopes import calibration_lines
 from couplet.evaluation.metrics import auc_per_label
@@ -129,7 +129,7 @@ def test_counts_and_flags() -> None:
     assert counts == [(4, 2, 2, 1), (5, 0, 3, 0), (0, 0, 0, 0)]
     assert [one.flags for one in found] == [("few",), ("not checked", "few"), ("not checked", "few")]
     assert [one.prevalence for one in found] == [0.5, 0.0, None]
-    prior = prior_of(ASL, 0.1).rounded()
+    prior = priors_of(ASL, [0.1])[0].rounded()
     assert [one.beta == one.prior == prior for one in found] == [False, True, True]
 
     many = np.repeat([[1.0, 1.0, 0.0]], 20, axis=0)

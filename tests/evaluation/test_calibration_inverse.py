@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit, logit
 
 from couplet.evaluation.calibration.beta import BetaMap
-from couplet.evaluation.calibration.inverse import output_of, posterior_of, prior_of
+from couplet.evaluation.calibration.inverse import output_of, posterior_of, prevalences, priors_of
 from couplet.settings import losses
 from couplet.settings.params import LossParams
 from couplet.settings.schema.plugins import LOSSES
@@ -126,7 +126,7 @@ def test_no_information_output() -> None:
     ],
 )
 def test_prior(loss: LossParams, prevalence: float, expected: tuple[float, float, float]) -> None:
-    found = prior_of(posterior_of(loss), prevalence)
+    found = priors_of(posterior_of(loss), [prevalence])[0]
     assert (found.a, found.b, found.c) == pytest.approx(expected, abs=1e-4)
 
 
@@ -134,7 +134,7 @@ def test_the_prior_of_asl_is_its_inverse_within_4_thousandths() -> None:
     posterior = posterior_of(LossParams())
     low, high = output_of(np.array([0.002, 0.95]), posterior, 0.02)
     p = np.linspace(low, high, 10_000)
-    off = np.abs(expit(prior_of(posterior, 0.02).logit(p)) - posterior(p, 0.02))
+    off = np.abs(expit(priors_of(posterior, [0.02])[0].logit(p)) - posterior(p, 0.02))
     assert 0.0035 < off.max() < 0.0037
 
 
@@ -143,7 +143,7 @@ def test_the_prior_of_asl_is_its_inverse_within_4_thousandths() -> None:
 @pytest.mark.parametrize("smoothing", [0, 0.2, 0.9])
 def test_a_prior_never_falls(gamma_neg: float, clip: float, smoothing: float) -> None:
     # With the largest clip and smoothing the loss expresses nothing: the prior is the identity.
-    found = prior_of(posterior_of(asl(0, gamma_neg, clip, smoothing)), 0.1)
+    found = priors_of(posterior_of(asl(0, gamma_neg, clip, smoothing)), [0.1])[0]
     assert found.a >= 0 and found.b >= 0 and found.a + found.b > 0 and np.isfinite(found.c)
 
 
@@ -158,7 +158,7 @@ def test_a_loss_without_an_inverse_of_its_own_counts_as_proper(
     section: dict[str, Any] = {"name": "brier"}
     posterior = posterior_of(LossParams.model_validate(section))
     assert posterior(np.array([0.3]), 0.1).tolist() == [0.3]
-    assert prior_of(posterior, 0.1).rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
+    assert priors_of(posterior, [0.1])[0].rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
 
 
 # What a logit means is asked of every loss. Of these there is no inverse of their own, and why:
@@ -195,7 +195,7 @@ def test_what_a_trained_network_means_is_where_calibration_begins(name: str, smo
         np.testing.assert_allclose(means, posterior(expit(z), 0.2), rtol=1e-5, atol=1e-9)
         if name in PROPER and not smoothing:
             np.testing.assert_array_equal(posterior(expit(z), 0.2), expit(z))
-            assert prior_of(posterior, 0.2).rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
+            assert priors_of(posterior, [0.2])[0].rounded() == BetaMap(1.0, 1.0, pytest.approx(0.0, abs=1e-9))  # type: ignore[arg-type]
     own = {loss for loss in LOSSES.names() if hasattr(LOSSES.module(loss), "posterior")}
     assert own == set(LOSSES.names()) - PROPER.keys()
 
@@ -268,3 +268,21 @@ def test_what_logits_mean_by_hand() -> None:
     assert float(held) == pytest.approx(odds / (1 + odds), rel=1e-9)
     half = asl_loss.probability(torch.zeros(1, 1, dtype=torch.float16))
     assert half.dtype == torch.float32 and float(half) == pytest.approx(0.127578, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"name": "bce", "args": {"pos_weight": True}},
+        {"name": "focal", "args": {"pos_weight": True, "gamma_pos": 1, "gamma_neg": 2}},
+        {"name": "asl"},
+    ],
+)
+def test_the_priors_of_labels_together_are_those_of_each(section: dict[str, Any]) -> None:
+    posterior = posterior_of(LossParams.model_validate(section))
+    shares = [0.02, 0.3, 0.9, 0.0, float("nan")]
+    assert priors_of(posterior, shares) == [priors_of(posterior, [share])[0] for share in shares]
+    assert prevalences(np.array([[1, np.nan], [0, np.nan], [np.nan, np.nan], [1, np.nan]])) == [
+        pytest.approx(2 / 3),
+        pytest.approx(float("nan"), nan_ok=True),
+    ]

@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
 from couplet.datasets.grand_xray_slam import LABELS
-from couplet.evaluation.calibration.inverse import posterior_of, prior_of
+from couplet.evaluation.calibration.inverse import posterior_of, priors_of
 from couplet.evaluation.decisions import RULES, Point
 from couplet.evaluation.jackknife import auc_estimates
 from couplet.evaluation.metrics import auc_per_label
@@ -399,7 +399,7 @@ def test_other_losses_are_undone_by_their_own_inverse(tmp_path: Path, changes: d
     loss = load_params(project.params).loss
     assert calibrated.loss == loss
     one = calibrated.calibrators[0]
-    expected = prior_of(posterior_of(loss), one.prevalence or 0)
+    expected = priors_of(posterior_of(loss), [one.prevalence or 0])[0]
     assert one.prior is not None
     assert [one.prior.a, one.prior.b, one.prior.c] == pytest.approx(
         [expected.a, expected.b, expected.c], rel=1e-7, abs=1e-7

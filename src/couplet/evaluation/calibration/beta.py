@@ -71,7 +71,7 @@ def fit_beta(p: np.ndarray, truth: np.ndarray, prior: BetaMap) -> BetaMap:
         prior: (a0, b0, c0), the result without rows.
 
     See Also:
-        couplet.evaluation.calibration.inverse.prior_of: the prior of a loss.
+        couplet.evaluation.calibration.inverse.priors_of: the priors of a loss.
     """
     known = ~np.isnan(truth)
     if not known.any():

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from couplet.evaluation.calibration.beta import fit_beta, nine_digits
+from couplet.evaluation.calibration.beta import BetaMap, fit_beta, nine_digits
 from couplet.evaluation.calibration.ensemble import kappa
-from couplet.evaluation.calibration.inverse import LossPosterior, prior_of
+from couplet.evaluation.calibration.inverse import LossPosterior, prevalences, priors_of
 from couplet.evaluation.calibration.record import NOT_CHECKED, LabelCalibrator, as_written
 from couplet.evaluation.estimate import few
 from couplet.settings.schema.calibration import Method
@@ -52,8 +52,11 @@ def fit_calibrators(
         posterior: the loss's inverse (`inverse.posterior_of`).
         method: `calibration.method`.
     """
+    priors: list[BetaMap | None] = [None] * len(labels)
+    if method == "beta":
+        priors = [prior.rounded() for prior in priors_of(posterior, prevalences(oof.truth))]
     return [
-        _fit_label(name, oof.truth[:, label], oof.p[:, label], oof.patients, posterior, method)
+        _fit_label(name, oof.truth[:, label], oof.p[:, label], oof.patients, method, priors[label])
         for label, name in enumerate(labels)
     ]
 
@@ -172,8 +175,8 @@ def _fit_label(
     truth: np.ndarray,
     p: np.ndarray,
     patients: np.ndarray,
-    posterior: LossPosterior,
     method: Method,
+    prior: BetaMap | None,
 ) -> LabelCalibrator:
     known = ~np.isnan(truth)
     truth, p, patients = truth[known], p[known], patients[known]
@@ -181,10 +184,7 @@ def _fit_label(
     n_positive_patients = len(np.unique(patients[truth == 1]))
     prevalence = n_positive / n_images if n_images else float("nan")
     checked = 0 < n_positive < n_images
-    beta = prior = None
-    if method == "beta":
-        prior = prior_of(posterior, prevalence).rounded()
-        beta = fit_beta(p, truth, prior).rounded() if checked else prior
+    beta = fit_beta(p, truth, prior).rounded() if checked and prior is not None else prior
     flags = () if checked else (NOT_CHECKED,)
     return LabelCalibrator(
         label=name,

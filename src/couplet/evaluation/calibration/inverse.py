@@ -7,7 +7,7 @@ loss: an overfitted network is over-confident after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import logit
@@ -16,8 +16,11 @@ from couplet.evaluation.calibration.beta import BetaMap
 from couplet.settings.schema.loss import LossParams
 from couplet.settings.schema.plugins import LOSSES
 
-LossPosterior = Callable[[np.ndarray, float], np.ndarray]
-"""The posterior (n,) of outputs p (n,), given the label's prevalence, by which some losses weigh."""
+LossPosterior = Callable[[np.ndarray, float | np.ndarray], np.ndarray]
+"""The posterior of outputs p, given the label's prevalence, by which some losses weigh.
+
+Of one label p has any shape and the prevalence is a number; of L labels p is (..., L) and the prevalence (L,).
+"""
 
 LOWEST, HIGHEST, POINTS = 0.002, 0.95, 200  # posteriors between which a prior follows the inverse
 
@@ -39,26 +42,34 @@ def posterior_of(loss: LossParams) -> LossPosterior:
     own = getattr(LOSSES.module(loss.name), "posterior", None)
     settings, eps = loss.settings, loss.smoothing
 
-    def posterior(p: np.ndarray, prevalence: float) -> np.ndarray:
+    def posterior(p: np.ndarray, prevalence: float | np.ndarray) -> np.ndarray:
         smoothed = np.asarray(p, dtype=np.float64) if own is None else own(p, settings, prevalence)
         return np.clip((smoothed - eps / 2) / (1 - eps), 0, 1) if eps else smoothed
 
     return posterior
 
 
-def proper(p: np.ndarray, prevalence: float) -> np.ndarray:
+def prevalences(truth: np.ndarray) -> list[float]:
+    """Share of positives among each label's known cells; NaN without any."""
+    known = ~np.isnan(truth)
+    counts = known.sum(axis=0)
+    positives = np.where(known, truth, 0).sum(axis=0)
+    return [float(a / n) if n else float("nan") for a, n in zip(positives, counts, strict=True)]
+
+
+def proper(p: np.ndarray, prevalence: float | np.ndarray) -> np.ndarray:
     """The inverse where outputs are probabilities already: those of a proper loss, or refined ones."""
     return np.asarray(p, dtype=np.float64)
 
 
-def output_of(eta: np.ndarray, posterior: LossPosterior, prevalence: float) -> np.ndarray:
+def output_of(eta: np.ndarray, posterior: LossPosterior, prevalence: float | np.ndarray) -> np.ndarray:
     """The output p at which the loss expresses the posterior eta: what `posterior` undoes, by halving intervals.
 
     With eta = the prevalence it is the no-information output: what a network gives that learned nothing.
 
     Args:
-        eta: posteriors in (0, 1), of any shape.
-        posterior, prevalence: of the loss and the label.
+        eta: posteriors in (0, 1), of any shape; of several labels (..., L).
+        posterior, prevalence: of the loss and the label, or (L,) of the labels.
 
     Returns:
         float64 in (0, 1]; 1 where eta is above what the loss ever expresses.
@@ -75,16 +86,23 @@ def output_of(eta: np.ndarray, posterior: LossPosterior, prevalence: float) -> n
     return high
 
 
-def prior_of(posterior: LossPosterior, prevalence: float) -> BetaMap:
-    """The beta map that is nearest to a loss's inverse: least squares of log odds where posteriors are 0.002 to 0.95.
+def priors_of(posterior: LossPosterior, prevalences: Sequence[float]) -> list[BetaMap]:
+    """Of each label the beta map that is nearest to the loss's inverse, where that is 0.002 to 0.95.
 
-    Of ASL (0, 4, 0.05) it differs from the exact inverse by 0.0036 of probability at most there. A negative slope is
-    set to 0 and the rest fitted again. A loss that expresses no posterior above 0.002 has no prior: nothing changes.
+    By least squares of log odds. Of ASL (0, 4, 0.05) it differs from the exact inverse by 0.0036 of probability at
+    most there. A negative slope is set to 0 and the rest fitted again. A loss that expresses no posterior above 0.002
+    has no prior: nothing changes.
 
-    >>> prior_of(posterior_of(LossParams()), 0.02).rounded()
+    >>> priors_of(posterior_of(LossParams()), [0.02])[0].rounded()
     BetaMap(a=5.7199366, b=0.33773939, c=1.79999729)
     """
-    low, high = output_of(np.array([LOWEST, HIGHEST]), posterior, prevalence)
+    ends = np.broadcast_to([[LOWEST], [HIGHEST]], (2, len(prevalences)))
+    low, high = output_of(ends, posterior, np.array(prevalences)).tolist()
+    return [_prior(posterior, *label) for label in zip(prevalences, low, high, strict=True)]
+
+
+def _prior(posterior: LossPosterior, prevalence: float, low: float, high: float) -> BetaMap:
+    """The same of one label, from the outputs at both ends."""
     if low == high:
         return BetaMap(1.0, 1.0, 0.0)
     p = low + (np.arange(POINTS) + 0.5) / POINTS * (high - low)

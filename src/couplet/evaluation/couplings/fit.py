@@ -24,7 +24,7 @@ import numpy as np
 from scipy.special import expit
 
 from couplet.evaluation.calibration.beta import BetaMap, nine_digits
-from couplet.evaluation.calibration.inverse import LossPosterior, prior_of
+from couplet.evaluation.calibration.inverse import LossPosterior, prevalences, priors_of
 from couplet.evaluation.calibration.logistic import fit_logistic
 from couplet.evaluation.couplings.lasso import l1_logistic
 
@@ -129,7 +129,7 @@ def fit_label_couplings(
 
 def links_of(truth: np.ndarray, posterior: LossPosterior) -> list[BetaMap]:
     """Of each label the loss's inverse as a beta map; truth is asked for its prevalence only."""
-    return [prior_of(posterior, share).rounded() for share in prevalences(truth)]
+    return [prior.rounded() for prior in priors_of(posterior, prevalences(truth))]
 
 
 def log_odds_of(links: Sequence[BetaMap], p: np.ndarray) -> np.ndarray:
@@ -247,14 +247,6 @@ def _not_negative(y: np.ndarray, features: np.ndarray, start: np.ndarray) -> np.
 
 def _subsets(items: list[int]) -> list[tuple[int, ...]]:
     return [()] if not items else [s + t for s in _subsets(items[1:]) for t in ((), (items[0],))]
-
-
-def prevalences(truth: np.ndarray) -> list[float]:
-    """Share of positives among each label's known cells; NaN without any."""
-    known = ~np.isnan(truth)
-    counts = known.sum(axis=0)
-    positives = np.where(known, truth, 0).sum(axis=0)
-    return [float(a / n) if n else float("nan") for a, n in zip(positives, counts, strict=True)]
 
 
 class _Standardised:

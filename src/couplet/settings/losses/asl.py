@@ -22,7 +22,7 @@ class Settings(Section):
     )
 
 
-def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarray:
+def posterior(p: np.ndarray, settings: Settings, prevalence: float | np.ndarray) -> np.ndarray:
     """P(y = 1) of an image for which an output of p has the least expected loss: the loss's inverse, exact.
 
     With s = max(p - clip, 0) the expected loss -eta (1-p)^g+ log p - (1-eta) s^g- log(1-s) has one stationary

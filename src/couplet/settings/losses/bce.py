@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from couplet.settings.schema.loss import weight_of_positives
+from couplet.settings.schema.loss import weights_of_positives
 from couplet.settings.schema.section import PAPER_1, Section
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ class Settings(Section):
     )
 
 
-def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarray:
+def posterior(p: np.ndarray, settings: Settings, prevalence: float | np.ndarray) -> np.ndarray:
     """P(y = 1) of an image for which an output of p has the least expected loss: odds(p) / weight of positives.
 
     Args:
         p: outputs of any shape, in [0, 1].
         settings: of the loss.
         prevalence: the label's share of positives in training, from which the weight follows; NaN: unknown.
+            Of one label, or of labels as p's last axis has them.
 
     Returns:
         float64 in [0, 1], of p's shape.
@@ -41,5 +42,5 @@ def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarra
     import numpy as np
 
     p = np.asarray(p, dtype=np.float64)
-    weight = weight_of_positives(prevalence) if settings.pos_weight else 1.0
+    weight = weights_of_positives(prevalence) if settings.pos_weight else 1.0
     return p / (p + weight * (1 - p))

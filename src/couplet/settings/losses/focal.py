@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from couplet.settings.schema.loss import weight_of_positives
+from couplet.settings.schema.loss import weights_of_positives
 from couplet.settings.schema.section import COUPLET, OWN_PAPER, Fraction, NotNegative, Section
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Settings(Section):
     )
 
 
-def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarray:
+def posterior(p: np.ndarray, settings: Settings, prevalence: float | np.ndarray) -> np.ndarray:
     """P(y = 1) of an image for which an output of p has the least expected loss: the loss's inverse, exact.
 
     The expected loss has one stationary point, where odds(eta) = G(p) / (w G(1 - p)) with the weight w of positives and
@@ -40,6 +40,7 @@ def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarra
         p: outputs of any shape, in [0, 1].
         settings: of the loss.
         prevalence: the label's share of positives in training, from which the weight follows; NaN: unknown.
+            Of one label, or of labels as p's last axis has them.
 
     Returns:
         float64 in [0, 1], of p's shape, rising in p.
@@ -51,7 +52,7 @@ def posterior(p: np.ndarray, settings: Settings, prevalence: float) -> np.ndarra
     import numpy as np
 
     p = np.asarray(p, dtype=np.float64)
-    weight = weight_of_positives(prevalence) if settings.pos_weight else 1.0
+    weight = weights_of_positives(prevalence) if settings.pos_weight else 1.0
 
     def cost(q: np.ndarray, gamma: float) -> np.ndarray:
         """(1 - q) G(q); -log(1-q) / q is 1 at 0, and its product with 1 - q 0 at 1."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from couplet.settings.schema.plugins import LOSSES
 from couplet.settings.schema.section import DIFFERS, PAPER_1, Section
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class LossParams(Section):
@@ -71,3 +74,11 @@ def weight_of_positives(prevalence: float) -> float:
     [1.0, 3.0, 10.0, 10.0]
     """
     return min(max((1 - prevalence) / prevalence, 1.0), 10.0) if prevalence > 0 else 10.0
+
+
+def weights_of_positives(prevalence: float | np.ndarray) -> np.ndarray:
+    """`weight_of_positives` of one label or of several: an array of the prevalence's shape."""
+    import numpy as np
+
+    weights = [weight_of_positives(share) for share in np.ravel(prevalence).tolist()]
+    return np.reshape(weights, np.shape(prevalence))
