@@ -11,6 +11,7 @@ from couplet.project.console import say
 from couplet.project.files import write_bytes, write_csv, write_text
 from couplet.project.project import Project
 from couplet.running.committed import compared_with_commit
+from couplet.running.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from couplet.results.run import Run
@@ -25,6 +26,7 @@ def report() -> None:
     from couplet.reporting.plots_groups import DIGITS, shortcuts_table, subgroups_table
     from couplet.results.run import read_run
 
+    keep_freed_memory()
     project = Project()
     run = read_run(project)
     explanations = read_explanations(run.labels, project)
