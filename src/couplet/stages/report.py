@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from couplet.project.console import say
 from couplet.project.files import write_bytes, write_csv, write_text
 from couplet.project.project import Project
+from couplet.reporting.explanations import read_explanations
+from couplet.reporting.gallery import draw
+from couplet.reporting.page import render
+from couplet.reporting.plots_groups import DIGITS, shortcuts_table, subgroups_table
+from couplet.reporting.selection import coupled_labels
+from couplet.results.run import Run, read_run
 from couplet.running.committed import compared_with_commit
 from couplet.running.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from couplet.results.run import Run
 
 
 def report() -> None:
     """Write plots/report.html, plots/figures/*.png, and couplings.csv, subgroups.csv and shortcuts.csv in plots/."""
-    # Matplotlib and Jinja take a second to import: only when the page is drawn.
-    from couplet.reporting.explanations import read_explanations
-    from couplet.reporting.gallery import draw
-    from couplet.reporting.page import render
-    from couplet.reporting.plots_groups import DIGITS, shortcuts_table, subgroups_table
-    from couplet.results.run import read_run
-
     keep_freed_memory()
     project = Project()
     run = read_run(project)
@@ -55,8 +49,6 @@ def long_couplings(run: Run) -> pd.DataFrame:
     Of many labels only those with the strongest couplings (`reporting.selection.coupled_labels`): the table lies in
     git and grows with the square of the labels. Without a refiner it has no rows.
     """
-    from couplet.reporting.selection import coupled_labels
-
     shown = coupled_labels(run)
     # Of couplings fitted after training there is one matrix, which is its own mean.
     matrices = {str(fold.fold): fold.couplings for fold in run.folds} | {"mean": run.mean_couplings}
