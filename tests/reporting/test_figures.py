@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from couplet.reporting import figures, matrices, pictures, style
 from couplet.reporting.analysis import fold_agreement
+from couplet.reporting.picture import Picture
 
 
 def opened(png: bytes) -> Image.Image:
@@ -28,8 +30,8 @@ def test_matrices_grow_with_the_labels_and_stay_on_the_page(n_labels: int) -> No
     matrix = random.uniform(-1, 1, (n_labels, n_labels))
     np.fill_diagonal(matrix, np.nan)
     with style.house_style():
-        png = matrices.correlations(labels, matrix, matrix)
-        coupling = matrices.coupling_matrix(labels, np.nan_to_num(matrix))
+        png = matrices.correlations(labels, matrix, matrix).result()
+        coupling = matrices.coupling_matrix(labels, np.nan_to_num(matrix)).result()
     assert opened(png).width == style.SCALE * style.FULL_WIDTH
     assert opened(coupling).width <= style.SCALE * style.FULL_WIDTH
     if n_labels == 80:
@@ -50,7 +52,7 @@ def test_the_coupling_scale_is_symmetric() -> None:
     couplings = np.array([[0, 0.2, 0], [-0.2, 0, 0], [0, 0, 0]])
     with style.house_style():
         cmap = matplotlib.colormaps[style.DIVERGING]
-        png = matrices.coupling_matrix(["a", "b", "c"], couplings)
+        png = matrices.coupling_matrix(["a", "b", "c"], couplings).result()
     ends = [np.array(cmap(x)[:3]) * 255 for x in (0.0, 1.0)]
     pixels = colours(png).reshape(-1, 3)
     for end in ends:
@@ -61,7 +63,7 @@ def test_the_coupling_scale_is_symmetric() -> None:
 def test_agreement_bars_have_the_lengths_of_the_shares() -> None:
     probabilities = np.array([[[0.9], [0.9], [0.1], [0.1]], [[0.9], [0.1], [0.1], [0.1]]])
     with style.house_style():
-        png = figures.fold_agreement(["Edema"], fold_agreement(probabilities), [0, 1])
+        png = figures.fold_agreement(["Edema"], fold_agreement(probabilities), [0, 1]).result()
     middle = colours(png)[2 * (30 + 75)]  # a line through the one bar
     counts = [
         (np.abs(middle - np.array(matplotlib.colors.to_rgb(colour)) * 255).max(axis=1) < 6).sum()
@@ -74,16 +76,28 @@ def test_a_dollar_sign_is_no_formula_and_a_rc_file_no_influence() -> None:
     values = np.array([0.1, 0.2])
     with matplotlib.rc_context({"font.size": 20, "figure.facecolor": "red"}):
         with style.house_style():
-            one = figures.fold_spread(["$\\broken{", "b"], values)
+            one = figures.fold_spread(["$\\broken{", "b"], values).result()
         assert matplotlib.rcParams["font.size"] == 20, "the user's settings come back"
     with style.house_style():
-        assert figures.fold_spread(["$\\broken{", "b"], values) == one
+        assert figures.fold_spread(["$\\broken{", "b"], values).result() == one
 
 
 def test_png_has_no_metadata() -> None:
     with style.house_style():
-        png = figures.fold_spread(["a"], np.array([0.1]))
+        png = figures.fold_spread(["a"], np.array([0.1])).result()
     assert opened(png).info.keys() <= {"transparency"}
+
+
+def test_a_figure_that_cannot_be_compressed_fails_where_its_bytes_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    picture = Picture("spread", style.to_png(style.new_figure(10, 10)), "", "")
+    with pytest.raises(OSError, match="no space left"):
+        _ = picture.png
 
 
 def test_montage_places_the_tiles() -> None:
@@ -137,7 +151,7 @@ def test_montage_captions_may_have_lines() -> None:
 def test_label_graphs_show_links_on_their_own_scale_and_no_diagonal() -> None:
     strong = np.array([[9.0, 0.5, 0.0], [0.0, 9.0, 0.0], [-0.5, 0.0, 9.0]])
     with style.house_style():
-        image = opened(matrices.label_graphs(["a", "b", "c"], {"one": strong, "two": 0.01 * strong}))
+        image = opened(matrices.label_graphs(["a", "b", "c"], {"one": strong, "two": 0.01 * strong}).result())
     pixels = np.asarray(image.convert("RGB")).astype(int)
     left, side = style.margin(["a", "b", "c"]), 90
 

@@ -30,8 +30,8 @@ def close_to(image: np.ndarray, colour: str, within: int = 12) -> np.ndarray:
 def test_marks_stand_at_their_values_and_bars_reach_to_the_ends() -> None:
     series = Series(np.array([[0.25, 0.1, 0.4], [0.75, 0.5, 1.0]]))
     with style.house_style():
-        png = forest(["a", "b"], [Column("Sensitivity", [series])])
-        assert png == forest(["a", "b"], [Column("Sensitivity", [series])])
+        png = forest(["a", "b"], [Column("Sensitivity", [series])]).result()
+        assert png == forest(["a", "b"], [Column("Sensitivity", [series])]).result()
     image = pixels(png)
     assert image.shape[1] == style.SCALE * style.FULL_WIDTH
     left, right = style.margin(["a", "b"]), style.FULL_WIDTH - 14
@@ -52,7 +52,7 @@ def test_a_number_without_an_interval_is_hollow_and_groups_have_their_colours() 
     whole, hollow = Estimate(0.5, 0.4, 0.6), Estimate(0.5, reason="one patient")
     with style.house_style():
         filled, empty = (
-            pixels(forest(["a"], [Column("x", [Series(ends([one]))])])) for one in (whole, hollow)
+            pixels(forest(["a"], [Column("x", [Series(ends([one]))])]).result()) for one in (whole, hollow)
         )
         several = pixels(
             forest(
@@ -69,9 +69,9 @@ def test_a_number_without_an_interval_is_hollow_and_groups_have_their_colours() 
                         limits=(0.2, 5.0),
                     )
                 ],
-            )
+            ).result()
         )
-        nothing = forest(["a"], [Column("x", [Series(ends([None]))])])
+        nothing = forest(["a"], [Column("x", [Series(ends([None]))])]).result()
     assert close_to(filled, style.BLUE).sum() > 2 * close_to(empty, style.BLUE).sum() > 0
     assert close_to(several, style.BLUE).sum() > 50 and close_to(several, "#e69f00").sum() > 50
     assert close_to(pixels(nothing), style.BLUE).sum() == 0
@@ -87,8 +87,8 @@ def curve(too_few: bool) -> Curve:
 
 def test_a_curve_that_is_too_few_to_judge_is_grey() -> None:
     with style.house_style():
-        judged, grey = reliability([curve(False)]), reliability([curve(True)])
-        assert judged == reliability([curve(False)])
+        judged, grey = (reliability([curve(few)]).result() for few in (False, True))
+        assert judged == reliability([curve(False)]).result()
     below = slice(2 * 30, None)  # without the key above
     assert (
         close_to(pixels(judged)[below], style.BLUE).sum()
@@ -100,7 +100,7 @@ def test_a_curve_that_is_too_few_to_judge_is_grey() -> None:
 
 def test_reliability_grows_by_lines_of_five_panels() -> None:
     with style.house_style():
-        heights = [pixels(reliability([curve(False)] * n)).shape[0] for n in (1, 5, 6, 20)]
+        heights = [pixels(reliability([curve(False)] * n).result()).shape[0] for n in (1, 5, 6, 20)]
     assert heights[0] == heights[1] < heights[2] < heights[3] < 2 * 1200
 
 
@@ -117,6 +117,6 @@ def test_the_risk_curve_is_drawn_with_no_error_and_with_errors() -> None:
     truth = (random.random((200, 1)) < q).astype(float)
     with style.house_style():
         for labels in (truth, (q >= 0.5).astype(float)):
-            png = draw_risk_coverage(risk_coverage(labels, q))
-            assert png == draw_risk_coverage(risk_coverage(labels, q))
+            png = draw_risk_coverage(risk_coverage(labels, q)).result()
+            assert png == draw_risk_coverage(risk_coverage(labels, q)).result()
             assert close_to(pixels(png), style.BLUE).sum() > 200

@@ -1,8 +1,9 @@
-"""The report's charts: each function takes arrays and gives PNG bytes (paper 1, Figs. 2, 4, 6 and 8)."""
+"""The report's charts: each function takes arrays and gives a PNG to come (paper 1, Figs. 2, 4, 6, 8)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import matplotlib
 import numpy as np
@@ -26,7 +27,7 @@ INTERVALS = (
 )
 
 
-def training_curves(folds: Sequence[FoldRun]) -> bytes:
+def training_curves(folds: Sequence[FoldRun]) -> Future[bytes]:
     """Loss, validation macro-AUC (the kept epoch ringed), learning rate and mean coupling over the epochs."""
     refined = any(fold.couplings is not None for fold in folds)
     columns = [name for name in CURVES if refined or name != "mean_abs_coupling"]
@@ -68,7 +69,7 @@ def training_curves(folds: Sequence[FoldRun]) -> bytes:
 
 def positives_per_label(
     labels: Sequence[str], train: np.ndarray, test: np.ndarray | None, n: np.ndarray
-) -> bytes:
+) -> Future[bytes]:
     """Fig 2: positives per label, most frequent first.
 
     Args:
@@ -106,7 +107,7 @@ def positives_per_label(
 
 def fold_agreement(
     labels: Sequence[str], result: Agreement, folds: Sequence[int], estimates: Sequence[Pair] = ()
-) -> bytes:
+) -> Future[bytes]:
     """Fig 4: per label the shares of images on which the folds agree, beside it every pair of folds.
 
     Above the diagonal is the agreement of two folds, below it kappa; of up to INTERVALS folds with the intervals
@@ -171,7 +172,7 @@ def _interval(estimate: Estimate, times: float, decimals: int) -> str:
     return f"\n[{low}, {high}]"
 
 
-def fold_spread(labels: Sequence[str], spread: np.ndarray) -> bytes:
+def fold_spread(labels: Sequence[str], spread: np.ndarray) -> Future[bytes]:
     """Fig 6: mean across-fold standard deviation of the probability per label, largest first."""
     order = np.argsort(-spread, kind="stable")
     left, row = style.margin(labels), 20
@@ -195,7 +196,7 @@ def probability_histograms(
     prevalence: np.ndarray,
     no_information: np.ndarray | None,
     bins: int = 40,
-) -> bytes:
+) -> Future[bytes]:
     """Fig 8: histogram of the predicted probabilities per label.
 
     All panels share one axes: fourteen of matplotlib's own would cost more time than the rest of the page.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Curve(NamedTuple):
     too_few: bool
 
 
-def reliability(curves: Sequence[Curve]) -> bytes:
+def reliability(curves: Sequence[Curve]) -> Future[bytes]:
     """A panel per label: mean probability of each bin (across) against the observed share (up), with its interval.
 
     Both scales are log odds, which stretches them near 0 and 1; what lies beyond their ends is drawn there. Blue is
@@ -115,7 +116,7 @@ def _key(figure: Figure) -> None:
     )
 
 
-def risk_coverage(rows: Sequence[RiskRow]) -> bytes:
+def risk_coverage(rows: Sequence[RiskRow]) -> Future[bytes]:
     """Share of wrong calls among the cells that are kept, against the share kept, surest first."""
     figure = style.new_figure(style.FULL_WIDTH * 0.62, 300)
     axes = style.place(figure, 62, 22, style.FULL_WIDTH * 0.62 - 90, 222)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,7 +64,7 @@ def ends(estimates: Sequence[Estimate | None]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
-def forest(labels: Sequence[str], columns: Sequence[Column]) -> bytes:
+def forest(labels: Sequence[str], columns: Sequence[Column]) -> Future[bytes]:
     """The columns beside each other; series of a column stand below each other within a label's row."""
     n_series = max(len(column.series) for column in columns)
     row = max(ROW, SERIES_ROW * n_series + 6)

@@ -1,9 +1,10 @@
-"""The report's label by label matrices as PNG bytes: correlations, couplings and the second paper's graphs."""
+"""The report's label by label matrices, each a PNG to come: correlations, couplings, the second paper's graphs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ WITH_VALUES = 24  # up to this many labels side by side, and values in the cells
 SCALE_AT_LEAST = 0.01  # the couplings' colours end here or later: next to nothing must not look like much
 
 
-def correlations(labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray) -> bytes:
+def correlations(labels: Sequence[str], predicted: np.ndarray, observed: np.ndarray) -> Future[bytes]:
     """Fig 5: L x L Pearson correlation of the probabilities and, beside (or below) it, of the labels."""
     n, side_by_side = len(labels), len(labels) <= WITH_VALUES
     size = label_size(n)
@@ -58,7 +59,7 @@ def correlation_limit(*matrices: np.ndarray) -> float:
     return min(math.ceil(largest * 10 - 1e-9), 10) / 10
 
 
-def coupling_matrix(labels: Sequence[str], couplings: np.ndarray) -> bytes:
+def coupling_matrix(labels: Sequence[str], couplings: np.ndarray) -> Future[bytes]:
     """Fig 7: mean coupling matrix; rows are sources, columns targets, the colour scale is symmetric.
 
     Up to 24 labels the values are written into the cells, "·" where |A| < SMALL.
@@ -94,7 +95,7 @@ def coupling_matrix(labels: Sequence[str], couplings: np.ndarray) -> bytes:
     return style.to_png(figure)
 
 
-def label_graphs(labels: Sequence[str], graphs: Mapping[str, np.ndarray]) -> bytes:
+def label_graphs(labels: Sequence[str], graphs: Mapping[str, np.ndarray]) -> Future[bytes]:
     """The second paper's graphs side by side over the same labels; rows are targets, columns sources.
 
     Each graph has its own symmetric colour scale, which ends at its largest weight between two labels: a label's

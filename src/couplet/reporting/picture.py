@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from couplet.reporting import style
@@ -13,10 +14,15 @@ class Picture:
     """A figure of the page."""
 
     name: str  # file name in plots/figures without .png
-    png: bytes
+    drawn: bytes | Future[bytes]  # PNG, or what becomes it
     title: str
     caption: str
     scale: int = style.SCALE
+
+    @property
+    def png(self) -> bytes:
+        """The picture's bytes, once they are there."""
+        return self.drawn if isinstance(self.drawn, bytes) else self.drawn.result()
 
     @property
     def width(self) -> int:
