@@ -15,6 +15,7 @@ from couplet.project.errors import UserError
 from couplet.project.files import write_bytes, write_npz
 from couplet.project.project import HERE
 from couplet.reporting.explanations import SHOWN_FOLD, read_explanations
+from couplet.reporting.picture import Picture
 from couplet.settings.heads import csra
 from couplet.stages.report import report
 from tests.support.pages import text_of
@@ -42,6 +43,12 @@ def explanations(n_labels: int, channels: int = 1) -> dict[str, Any]:
 def write(folder: Path, arrays: dict[str, Any]) -> None:
     (folder / FILE).parent.mkdir(parents=True, exist_ok=True)
     np.savez(folder / FILE, **arrays)
+
+
+def drawn(pictures: list[Picture] | None) -> None:
+    """Wait until all of them are drawn: in threads, in any order."""
+    assert pictures is not None
+    assert all(picture.png for picture in pictures)
 
 
 def test_the_page_has_the_second_papers_numbers_and_pictures(project: Callable[..., Path]) -> None:
@@ -141,9 +148,8 @@ def test_maps_are_of_the_most_probable_labels_with_verdict_and_range(
         "couplet.reporting.pictures.montage",
         lambda tiles, captions, *rest: seen.append((tiles, captions)) or png(10, 10),
     )
-    read_explanations([f"L{i}" for i in range(14)])
-    tiles, captions = seen[1]
-    np.testing.assert_array_equal(tiles[0], arrays["image"][1])
+    drawn(read_explanations([f"L{i}" for i in range(14)]))
+    ((tiles, captions),) = [one for one in seen if np.array_equal(one[0][0], arrays["image"][1])]
     assert captions[2] == "L3 0.95\npresent, map −4.0 to 2.0"
     assert [caption.split(",")[0] for caption in captions[1:]] == [
         "L13 0.99\nnot known",
@@ -152,8 +158,9 @@ def test_maps_are_of_the_most_probable_labels_with_verdict_and_range(
     ]
     arrays["maps"] = np.full((2, 14, 1, 1), -1.5, dtype=np.float16)  # images of 32 pixels leave one place
     write(tmp_path, arrays)
-    read_explanations([f"a-{i}" for i in range(14)])
-    assert seen[-1][1][2] == "a-3 0.95\npresent, 1 × 1 map, −1.50"
+    seen.clear()
+    drawn(read_explanations([f"a-{i}" for i in range(14)]))
+    assert "a-3 0.95\npresent, 1 × 1 map, −1.50" in {captions[2] for _, captions in seen}
     # The map rises from top to bottom: so does the light that it throws on its image.
     light = tiles[2].astype(float).sum(axis=0)
     assert light[-40:].mean() > 1.5 * light[:40].mean()

@@ -70,7 +70,7 @@ def _maps(arrays: dict[str, np.ndarray], i: int, labels: list[str]) -> Picture:
         captions.append(f"{name}\n{_verdict(truth[label])}, {span.replace('-', '−')}")
     known = np.isfinite(truth.astype(np.float64)).any()
     caption = f"Labels: {', '.join(there) or 'none'}." if known else "Labels: hidden."
-    picture = pictures.montage(tiles, captions, len(tiles), SIDE)
+    picture = style.in_background(pictures.montage, tiles, captions, len(tiles), SIDE)
     return Picture(f"explanation_{i:02d}_maps", picture, f"Image {i + 1}", caption, 1)
 
 

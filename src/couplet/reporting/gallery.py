@@ -130,7 +130,7 @@ def _samples(run: Run) -> list[Picture]:
         tiles = list(store.read(run.manifest.positions[run.oof_rows[rows]]))
         n = int((run.truth[run.oof_rows, i] == 1).sum())
         slug = re.sub(r"[^a-z0-9]+", "_", run.labels[i].lower()).strip("_")
-        picture = pictures.montage(tiles, captions, 3, side)
+        picture = style.in_background(pictures.montage, tiles, captions, 3, side)
         samples.append(
             Picture(f"fig3_{i:02d}_{slug}"[:60], picture, run.labels[i], f"{len(rows)} of {n:,} positives", 1)
         )

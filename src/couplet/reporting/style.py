@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+P = ParamSpec("P")
 
 INK, MUTED, RULE = "#1b2530", "#5d6975", "#d9dee4"
 NOTHING = "#b7bfc7"  # a cell without a number
@@ -28,8 +30,7 @@ PX = 100  # a figure's inch is 100 CSS pixels on the page ...
 SCALE = 2  # ... drawn with twice as many pixels, for dense screens and print
 FULL_WIDTH = 1040  # CSS pixels of the page's column
 
-# Choosing 256 colours and compressing take half as long as drawing, and Pillow does both without Python's lock.
-_COMPRESSORS = ThreadPoolExecutor(2, "png")
+_BACKGROUND = ThreadPoolExecutor(2, "pictures")
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
@@ -84,7 +85,15 @@ def to_png(figure: Figure) -> Future[bytes]:
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return _COMPRESSORS.submit(_compressed, Image.fromarray(np.asarray(canvas.buffer_rgba())))
+    return in_background(_compressed, Image.fromarray(np.asarray(canvas.buffer_rgba())))
+
+
+def in_background(make: Callable[P, bytes], *args: P.args, **options: P.kwargs) -> Future[bytes]:
+    """What `make` gives, from a thread beside the drawing: for what Pillow does, without Python's lock.
+
+    Choosing the 256 colours of a figure and compressing it take half as long as Matplotlib's drawing of it.
+    """
+    return _BACKGROUND.submit(make, *args, **options)
 
 
 def _compressed(picture: Image.Image) -> bytes:
