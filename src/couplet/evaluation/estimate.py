@@ -6,6 +6,7 @@ import hashlib
 import html
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ class Estimate:
 
     def flagged(self, *flags: str) -> Estimate:
         """The same estimate with more flags."""
-        return replace(self, flags=in_order((*self.flags, *flags)))
+        return replace(self, flags=in_order((*self.flags, *flags))) if flags else self
 
     def of(self, *source: Source) -> Estimate:
         """The same estimate, computed from these files."""
@@ -149,6 +150,7 @@ class Estimate:
         }
 
 
+@cache
 def in_order(flags: tuple[str, ...]) -> tuple[str, ...]:
     """Each known flag once, in the order of FLAGS.
 
