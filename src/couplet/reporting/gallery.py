@@ -228,7 +228,7 @@ def _histograms(run: Run) -> Picture:
     known = np.isfinite(run.truth[run.oof_rows]).sum(axis=0)
     positives = (run.truth[run.oof_rows] == 1).sum(axis=0)
     prevalence = np.divide(positives, known, out=np.full(len(known), np.nan), where=known > 0)
-    idle = np.array([no_information(run, prevalence[i]) for i in shown])
+    idle = no_information(run, prevalence[shown])
     truth = run.truth[rows]
     drawn = figures.probability_histograms(
         _names(run, shown),

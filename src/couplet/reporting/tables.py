@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from couplet.evaluation.estimate import FLAGS, Estimate
 from couplet.reporting.no_information import no_information_output, states_the_risk
@@ -14,9 +16,14 @@ def scores_no_risks(run: Run) -> bool:
     return run.fitted is None and not states_the_risk(run.params.loss)
 
 
-def no_information(run: Run, prevalence: float) -> float:
-    """What this run's loss asks for where an image says nothing; NaN where that is the prevalence or not known."""
-    return no_information_output(run.params.loss, prevalence) if scores_no_risks(run) else float("nan")
+def no_information(run: Run, prevalences: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(L,) what this run's loss asks for where an image says nothing, of labels with these prevalences.
+
+    NaN where that is the prevalence or not known.
+    """
+    if not scores_no_risks(run):
+        return np.full(len(prevalences), np.nan)
+    return np.array([no_information_output(run.params.loss, float(one)) for one in prevalences])
 
 
 def legend(estimates: Iterable[Estimate]) -> list[tuple[str, str]]:

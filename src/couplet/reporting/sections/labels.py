@@ -59,10 +59,12 @@ class LabelRow(NamedTuple):
 def label_rows(run: Run, scores: RunScores) -> list[LabelRow]:
     """Per-label results out of fold, in the data set's order."""
     truth = run.truth[run.oof_rows]
+    counts = list(
+        zip(np.isfinite(truth).sum(axis=0).tolist(), (truth == 1).sum(axis=0).tolist(), strict=True)
+    )
+    idle = no_information(run, [positives / known if known else 0.0 for known, positives in counts])
     rows = []
-    for i, label in enumerate(run.labels):
-        known, positives = int(np.isfinite(truth[:, i]).sum()), int((truth[:, i] == 1).sum())
-        idle = no_information(run, positives / known if known else 0.0)
+    for i, (label, (known, positives)) in enumerate(zip(run.labels, counts, strict=True)):
         rows.append(
             LabelRow(
                 label=label,
@@ -73,7 +75,7 @@ def label_rows(run: Run, scores: RunScores) -> list[LabelRow]:
                 scales_differ=scores.scales_differ_in[i],
                 auc_per_fold=[fold.auc[i] for fold in scores.folds],
                 average_precision=scores.oof.average_precision[i],
-                no_information=idle if np.isfinite(idle) else None,
+                no_information=float(idle[i]) if np.isfinite(idle[i]) else None,
             )
         )
     return rows
