@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from couplet.results.manifest import Manifest
-from couplet.results.metadata import ages_in_hundred_years, by_position, known_means, metadata
+from couplet.results.metadata import ages_in_hundred_years, ages_in_years, by_position, known_means, metadata
 from tests.support.errors import refused
 
 
@@ -64,6 +64,12 @@ def test_an_age_is_the_years_that_data_sets_and_dicom_write(cell: str, age: floa
 @pytest.mark.parametrize("cell", ["", "Y", "-1", "58X", "unknown", "5 8", ">", "<1"])
 def test_anything_else_is_unknown(cell: str) -> None:
     assert np.isnan(ages_in_hundred_years([cell])[0])
+
+
+def test_ages_stay_with_their_images_however_often_a_cell_is_there() -> None:
+    cells = np.array(["58", "", "130M", "58", "x", "", "007M"], dtype=object)
+    np.testing.assert_array_equal(ages_in_years(cells), [58, np.nan, 10, 58, np.nan, np.nan, 0])
+    assert ages_in_years(np.array([], dtype=object)).shape == (0,)
 
 
 def test_the_mean_is_that_of_the_known_ones_and_none_known_is_refused() -> None:

@@ -45,11 +45,13 @@ def ages_in_years(cells: Sequence[str] | np.ndarray) -> np.ndarray:
     >>> ages_in_years(["58", "058Y", "58.5", "130M", "020D", "85 or more", "90+", ">89", "", "old"]).tolist()
     [58.0, 58.0, 58.5, 10.0, 0.0, 85.0, 90.0, 89.0, nan, nan]
     """
-    found = pd.Series(cells, dtype=str).str.extract(_AGE)
+    # A million images have a hundred ages.
+    which, words = pd.factorize(pd.Series(cells, dtype=str), use_na_sentinel=False)
+    found = pd.Series(words, dtype=str).str.extract(_AGE)
     number = pd.to_numeric(found[0], errors="coerce").to_numpy(np.float64)
     unit = found[1].str.upper()
     completed = np.floor(number * unit.map(DAYS).to_numpy(np.float64) / DAYS["Y"])
-    return np.where(unit.isin(["M", "W", "D"]), completed, number)
+    return np.where(unit.isin(["M", "W", "D"]), completed, number)[which]
 
 
 def known_means(values: np.ndarray, names: Sequence[str], fold: int) -> np.ndarray:
