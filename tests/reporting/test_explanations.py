@@ -46,7 +46,7 @@ def write(folder: Path, arrays: dict[str, Any]) -> None:
 
 
 def drawn(pictures: list[Picture] | None) -> None:
-    """Wait until all of them are drawn: in threads, in any order."""
+    """Wait until all of them are drawn: in a thread."""
     assert pictures is not None
     assert all(picture.png for picture in pictures)
 

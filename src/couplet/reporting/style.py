@@ -30,7 +30,7 @@ PX = 100  # a figure's inch is 100 CSS pixels on the page ...
 SCALE = 2  # ... drawn with twice as many pixels, for dense screens and print
 FULL_WIDTH = 1040  # CSS pixels of the page's column
 
-_BACKGROUND = ThreadPoolExecutor(2, "pictures")
+_BACKGROUND = ThreadPoolExecutor(1, "pictures")  # one keeps up with the drawing
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
@@ -89,7 +89,7 @@ def to_png(figure: Figure) -> Future[bytes]:
 
 
 def in_background(make: Callable[P, bytes], *args: P.args, **options: P.kwargs) -> Future[bytes]:
-    """What `make` gives, from a thread beside the drawing: for what Pillow does, without Python's lock.
+    """What `make` gives, from one thread beside the drawing: for what Pillow does without Python's lock.
 
     Choosing the 256 colours of a figure and compressing it take half as long as Matplotlib's drawing of it.
     """
