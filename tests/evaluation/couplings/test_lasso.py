@@ -105,6 +105,22 @@ def test_sources_far_more_than_rows_allow() -> None:
     assert found.residual <= 1e-8 and 0 < (found.weights != 0).sum() < 60
 
 
+@pytest.mark.parametrize("seed", [18, 27, 33])
+def test_the_scale_is_not_negative_where_a_source_explains_more_than_all_of_it(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between own evidence and a source that is nearly the same, some passes end before the scale has come to 0."""
+    random = np.random.default_rng(seed)
+    own, noise, other = random.normal(size=(3, 600))
+    source = 0.93 * own + np.sqrt(1 - 0.93**2) * noise
+    truth = (random.random(600) < expit(2 * source - own - 1)).astype(float)
+    arguments = (truth, own, np.stack([source, other]), 0.003, 0.0, 1e-9)
+    found = l1_logistic(*arguments)
+    assert found.scale == 0 and found.residual <= 1e-9
+    monkeypatch.setattr(lasso, "_minimum_with_signs", lambda *args: None)
+    np.testing.assert_allclose(found.weights, l1_logistic(*arguments).weights, atol=1e-8)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_the_linear_system_at_the_end_gives_what_more_passes_would(
     seed: int, monkeypatch: pytest.MonkeyPatch

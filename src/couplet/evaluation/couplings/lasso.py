@@ -15,7 +15,7 @@ from scipy.special import expit
 MOST_STEPS, MOST_SWEEPS = 200, 1000
 LEAST_CURVATURE = 1e-12
 EXACT = 1e-13  # a residual that is rounding
-LEAST_OWN = 1e-6  # eigenvalue of the features' correlations: two that are the same have 0
+LEAST_EIGENVALUE = 1e-6  # of the features' correlations: two that are the same have 0
 
 
 class Penalised(NamedTuple):
@@ -165,10 +165,12 @@ def _minimum_with_signs(
     free[0] = True  # the intercept has no bound
     inside = curvature[np.ix_(free, free)]
     size = np.sqrt(inside.diagonal())
-    if np.linalg.eigvalsh(inside / np.outer(size, size))[0] < LEAST_OWN:
+    if np.linalg.eigvalsh(inside / np.outer(size, size))[0] < LEAST_EIGENVALUE:
         return None  # how such features share their weight would be decided by rounding
     step = np.where(free, 0.0, -theta)
     wanted = -(gradient + curvature @ step + l1 * signs)
     step[free] = np.linalg.solve(inside, wanted[free])
     at = theta + step
+    if at[1] < 0:  # the scale has no bound by which the residual would tell
+        return None
     return at if _residual(at, gradient + curvature @ step, l1) <= EXACT else None
