@@ -84,7 +84,8 @@ class _Parabolas:
         Args:
             draws: (R, G) how often each resample has each patient.
         """
-        slope = np.einsum("lig,rg->rli", self.scores, draws, optimize=True) + self.pull
+        # One after the other: together they would be copied, all draws of all patients, to floating numbers.
+        slope = np.stack([self.scores @ draw for draw in draws]) + self.pull
         best = np.broadcast_to(self.at, slope.shape).copy()
         least = np.full(slope.shape[:2], np.inf)
         for fixed in ([], [0], [1], [0, 1]):
