@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -37,6 +38,31 @@ def test_buffers_of_any_layout_and_type_are_put_back():
         buffers.restore_unless(torch.tensor(finite))
         for name, buffer in model.named_buffers():
             assert torch.equal(buffer, 2 * before[name]), name
+
+
+@pytest.mark.parametrize(
+    "buffer", [torch.arange(10.0)[::2], torch.zeros(1).expand(4), torch.ones(3, 4)[:, 1]]
+)
+def test_a_buffer_with_gaps_or_overlaps_is_refused_by_name(buffer: torch.Tensor):
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    model[0].register_buffer("mask", buffer)
+    with pytest.raises(ValueError, match=r"buffer 0\.mask is not dense"):
+        FlatBuffers(model)
+
+
+def test_buffers_without_elements_axes_or_an_own_beginning_are_put_back():
+    model = nn.Module()
+    model.register_buffer("none", torch.zeros(0, 3))
+    model.register_buffer("number", torch.tensor(2.0))
+    model.register_buffer("later", torch.arange(6.0)[2:4])
+    model.register_buffer("one_row", torch.arange(12.0).view(3, 4)[1:2])
+    buffers = FlatBuffers(model)
+    buffers.save()
+    for value in model.buffers():
+        value.fill_(float("inf"))
+    buffers.restore_unless(torch.tensor(False))
+    assert model.none.shape == (0, 3) and model.number.item() == 2
+    assert model.later.tolist() == [2, 3] and model.one_row.tolist() == [[4, 5, 6, 7]]
 
 
 def test_a_model_without_buffers_has_nothing_to_put_back():

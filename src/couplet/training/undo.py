@@ -16,10 +16,18 @@ class FlatBuffers:
 
     The forward pass of a batch that overflows poisons them for good. Each buffer must be dense in memory, in whichever
     layout.
+
+    Raises:
+        ValueError: a buffer is not: a slice of a larger tensor, or expanded.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        named = {name: buffer for name, buffer in module.named_buffers() if buffer.is_floating_point()}
+        for name, buffer in named.items():
+            # A tensor of the same layout keeps the strides if they leave no gap and no overlap.
+            if torch.empty_like(buffer, device="meta").stride() != buffer.stride():
+                raise ValueError(f"buffer {name} is not dense in memory: register it as `.contiguous()`")
+        self.buffers = list(named.values())
         # Views of the buffers' memory, made once: a large network has hundreds, and each view takes the host as long
         # as a kernel's launch.
         self._vectors = [buffer.as_strided((buffer.numel(),), (1,)) for buffer in self.buffers]
