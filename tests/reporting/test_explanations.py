@@ -46,7 +46,7 @@ def write(folder: Path, arrays: dict[str, Any]) -> None:
 
 
 def drawn(pictures: list[Picture] | None) -> None:
-    """Wait until all of them are drawn: in a thread."""
+    """Wait until the thread beside has drawn all of them, one after the other."""
     assert pictures is not None
     assert all(picture.png for picture in pictures)
 
@@ -149,7 +149,8 @@ def test_maps_are_of_the_most_probable_labels_with_verdict_and_range(
         lambda tiles, captions, *rest: seen.append((tiles, captions)) or png(10, 10),
     )
     drawn(read_explanations([f"L{i}" for i in range(14)]))
-    ((tiles, captions),) = [one for one in seen if np.array_equal(one[0][0], arrays["image"][1])]
+    tiles, captions = seen[1]
+    np.testing.assert_array_equal(tiles[0], arrays["image"][1])
     assert captions[2] == "L3 0.95\npresent, map −4.0 to 2.0"
     assert [caption.split(",")[0] for caption in captions[1:]] == [
         "L13 0.99\nnot known",
@@ -158,9 +159,8 @@ def test_maps_are_of_the_most_probable_labels_with_verdict_and_range(
     ]
     arrays["maps"] = np.full((2, 14, 1, 1), -1.5, dtype=np.float16)  # images of 32 pixels leave one place
     write(tmp_path, arrays)
-    seen.clear()
     drawn(read_explanations([f"a-{i}" for i in range(14)]))
-    assert "a-3 0.95\npresent, 1 × 1 map, −1.50" in {captions[2] for _, captions in seen}
+    assert seen[-1][1][2] == "a-3 0.95\npresent, 1 × 1 map, −1.50"
     # The map rises from top to bottom: so does the light that it throws on its image.
     light = tiles[2].astype(float).sum(axis=0)
     assert light[-40:].mean() > 1.5 * light[:40].mean()
