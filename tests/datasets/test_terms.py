@@ -54,8 +54,8 @@ def test_terms_that_a_user_chose_must_be_there():
 
 
 def test_a_list_is_a_label_for_each_of_its_names():
-    class Args(BaseModel):
+    class Settings(BaseModel):
         labels: LabelTerms
 
-    assert Args(labels=["a", "b"]).labels == {"a": ["a"], "b": ["b"]}
-    assert Args(labels={"x": ["a", "b"]}).labels == {"x": ["a", "b"]}
+    assert Settings(labels=["a", "b"]).labels == {"a": ["a"], "b": ["b"]}
+    assert Settings(labels={"x": ["a", "b"]}).labels == {"x": ["a", "b"]}

@@ -1,7 +1,7 @@
 """Heads, losses and data sets are plug-ins: a file in couplet.settings.heads, .losses or .sources has one's settings.
 
-Its class `Settings` has that plug-in's own settings, for example `model.head_args`. A new file is enough: nothing lists
-the names. The class is imported when a run names it, so that nobody depends on the others' code.
+Its class `Settings` has that plug-in's own settings, for example `model.head_args`. A new file makes its name known:
+nothing lists the names. The class is imported when a run names it, so that nobody depends on the others' code.
 """
 
 from __future__ import annotations
