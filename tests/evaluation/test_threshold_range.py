@@ -96,9 +96,8 @@ def test_one_newton_step_against_full_fits(slope: float) -> None:
         return lambda scores: expit(np.stack([one.logit(row) for one, row in zip(maps, scores, strict=True)]))
 
     quick = one_step_refit([fitted], [prior], truth, p, patients)
-    np.testing.assert_allclose(
-        quick(np.ones((1, 600)))(p), to_q(p), rtol=1e-5
-    )  # nobody moves: the map itself
+    # Each patient once, as in the data: the map itself.
+    np.testing.assert_allclose(quick(np.ones((1, 600)))(p), to_q(p), rtol=1e-5)
     if slope == 0:
         assert min(full(draw).b for draw in _draws(patients, 4, 40)) == 0
     args = (truth, p, to_q(p), patients, patients % 3, DEFAULT, to_q, 4)

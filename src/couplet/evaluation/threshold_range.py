@@ -60,9 +60,8 @@ def threshold_range(
         truth, p, q, patients, folds, targets, to_q: as `couplet.evaluation.decisions.operating_points`. The codes of
             patients in the sorted order of their names make the draws the same on every machine.
         seed: of the draws.
-        refit: fits the calibrators to the resamples (`couplet.evaluation.refits`; where nothing is
-            fitted it gives `to_q`); `youden`
-            and `cost` need it, the others do not use it.
+        refit: fits the calibrators to the resamples (`couplet.evaluation.refits`; where nothing is fitted it gives
+            `to_q`); `youden` and `cost` need it, the others do not use it.
         resamples: R.
 
     Returns:

@@ -95,7 +95,8 @@ def forest(labels: Sequence[str], columns: Sequence[Column]) -> Future[bytes]:
 
 def _column(axes: Axes, column: Column, n_labels: int, wide: bool) -> None:
     at, low, high = np.arange(n_labels), *column.limits
-    axes.set_title(column.title, y=1, pad=9, fontsize=8.8)  # no text above it that Matplotlib had to look for
+    # With y given Matplotlib does not look for ticks above the axes, which the title would have to make room for.
+    axes.set_title(column.title, y=1, pad=9, fontsize=8.8)
     axes.set_ylim(n_labels - 0.5, -0.5)
     if column.log:
         axes.set_xscale("log")
