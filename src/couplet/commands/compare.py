@@ -32,10 +32,8 @@ from couplet.evaluation.leave_one_out_precision import leave_one_out_average_pre
 from couplet.project.errors import UserError
 
 Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]
-LOSSES: dict[str, Loss] = {
-    "log loss": log_losses,
-    "Brier score": squared_errors,
-}  # of calibrated probabilities
+# Of calibrated probabilities.
+LOSSES: dict[str, Loss] = {"log loss": log_losses, "Brier score": squared_errors}
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,8 @@ class Answer:
     b: Estimate
     labels_a: list[Estimate]  # AUC of each label in each arm
     labels_b: list[Estimate]
-    within: (
-        Comparison | None
-    )  # AUC of pairs of images of the same fold; None of the test part, or with one fold
+    # AUC of pairs of images of the same fold; None of the test part, or with one fold
+    within: Comparison | None
     secondary: dict[str, Comparison]
 
     @property

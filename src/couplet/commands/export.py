@@ -52,10 +52,9 @@ CLOSE = 1e-5  # what an exported file may differ from torch, in probability
 # What a model may differ from its own predictions: they may have been made on another machine, or in 16 bits.
 AS_PREDICTED = {"float32": 1e-4, "bf16": 0.05, "fp16": 0.05}
 
-LICENSES = {
-    "phantom": "apache-2.0"
-}  # drawn by this repository; others' terms are between them and their user
-# Those of images.dicom_header, which cannot be had without pydicom.
+# Drawn by this repository; others' terms are between them and their user.
+LICENSES = {"phantom": "apache-2.0"}
+# Those of images.decoding.dicom_header, which cannot be had without pydicom.
 MODALITIES = ["CR", "DX", "RG", "OT", "SC"]
 
 
@@ -150,9 +149,8 @@ def checked_images(run: Run, predictors: list[Predictor]) -> tuple[np.ndarray, n
     for k, fold in enumerate(run.folds):
         written = np.full(by_fold[k].shape, np.nan)
         if run.has_test:
-            path = run.manifest.project.test_predictions(
-                fold.fold
-            )  # not refined by couplings fitted afterwards
+            # Not refined by couplings fitted afterwards.
+            path = run.manifest.project.test_predictions(fold.fold)
             written = read_predictions(path, run.labels, run.manifest.ids[rows])[chosen]
         else:
             own = np.isin(rows[chosen], fold.rows)

@@ -35,9 +35,8 @@ def scan(data: DataParams, html: Path | None = None, project: Project = HERE) ->
         found = overview(dataset, inventory, data)
         if other.given:
             place = raw_folder(other.source, project, other.source_args, other.raw)
-            read_external(
-                other, place, dataset, data.source
-            )  # says what is there, and which labels are shared
+            # Says what is there, and which labels are shared.
+            read_external(other, place, dataset, data.source)
     except UserError as error:
         if html is not None:
             raise

@@ -56,9 +56,8 @@ def draw_missing(folder: Path, source_args: dict[str, object]) -> None:
     try:
         draw_phantom(folder, **changed)  # type: ignore[arg-type]
     except UserError:
-        if (
-            not folder.exists()
-        ):  # else another process has just drawn it: `read` says whether with these settings
+        # Where the folder is there, another process has just drawn it: `read` says whether with these settings.
+        if not folder.exists():
             raise
 
 

@@ -50,9 +50,8 @@ def _average_precision(truth: np.ndarray, score: np.ndarray, patient: np.ndarray
     # The patient's own positives.
     own = _ratio(tops_above[rank + 1] - a, all_above[rank + 1] - c) * positive
     first = np.append(True, last[:-1])[: len(group)]
-    above = (
-        _running(_ratio(hits, found))[begin] * first
-    )  # positives above the patient's top image stay as they are
+    # Positives above the patient's top image stay as they are.
+    above = _running(_ratio(hits, found))[begin] * first
     total = np.bincount(group, above - own, n_patients)
     for gone in range(1, int(c.max(initial=0)) + 1):
         at = c == gone

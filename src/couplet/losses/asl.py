@@ -69,9 +69,8 @@ class AsymmetricLoss(MultiLabelLoss):
         Below an output of clip + 0.01 they go on linearly with the slope there: no logit is without a gradient.
         """
         start, slope = self._straight_line
-        z = (
-            logits.double()
-        )  # rounded last: near their highest value they rise by less than a digit of float32
+        # Rounded last: near their highest value log odds rise by less than a digit of float32.
+        z = logits.double()
         return (self._log_odds(z.clamp(min=start)) + slope * (z - start).clamp(max=0)).to(logits.dtype)
 
     def _log_odds(self, z: Tensor) -> Tensor:

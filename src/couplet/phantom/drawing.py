@@ -37,9 +37,8 @@ JPEG_QUALITY = 90
 Row = tuple[str | float | None, ...]  # one line of a table: PEOPLE, then a 0 or 1 per label
 WORTH_HELPERS = 200  # patients: fewer are drawn in the time that a helper needs to start
 MOST_HELPERS = 7
-LONGEST_DRAWING = (
-    24 * 3600
-)  # seconds: on a file system that hosts share, an older unfinished folder is nobody's
+# Seconds: on a file system that hosts share, an older unfinished folder is nobody's.
+LONGEST_DRAWING = 24 * 3600
 FAULT = 64  # a helper that met a fault of the machine ends with this and the errno as its exit code
 # What a stream is for: the first number after the seed. (0 is the cohort's.)
 _BUILD, _SIGNS, _EXPOSURE, _ORDER, _EXAMPLE = 1, 2, 3, 4, 5

@@ -40,9 +40,8 @@ class Page:
     ensemble: Ensemble
     environment: jinja2.Environment
     counts: Counter[str] = field(default_factory=Counter)
-    refused: list[Row] = field(
-        default_factory=list
-    )  # shown below the pictures, as many as there are pictures at most
+    # Shown below the pictures, as many as there are pictures at most.
+    refused: list[Row] = field(default_factory=list)
 
     def seen(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The rows, each put on the page before it is passed on."""

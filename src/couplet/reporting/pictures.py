@@ -66,9 +66,8 @@ def to_png(page: Image.Image) -> bytes:
     buffer = io.BytesIO()
     if page.mode != "L":
         palette = page.quantize(255, method=Image.Quantize.MAXCOVERAGE)
-        palette.putpalette(
-            [*(palette.getpalette() or [])[: 3 * 255], 255, 255, 255]
-        )  # captions stay on white
+        # Captions stay on white.
+        palette.putpalette([*(palette.getpalette() or [])[: 3 * 255], 255, 255, 255])
         page = page.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)  # without, maps show steps
     page.save(buffer, format="PNG")
     return buffer.getvalue()

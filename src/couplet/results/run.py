@@ -75,16 +75,14 @@ class Run:
     leaks: Leaks  # what could make the numbers too good
     folds: list[FoldRun]
     oof_rows: np.ndarray  # (n,) positions of the images predicted out of fold, ascending
-    oof_probabilities: (
-        np.ndarray
-    )  # (n, L), each by the one model that was not trained on the image, and refined
+    # (n, L), each by the one model that was not trained on the image, and refined
+    oof_probabilities: np.ndarray
     ensemble: dict[str, Scores]  # metrics/ensemble.json
     test_rows: np.ndarray  # (m,) positions in the manifest
     test_by_fold: np.ndarray  # (K, m, L)
     test_probabilities: np.ndarray  # (m, L), mean over the folds
-    fitted: (
-        LabelCouplings | None
-    )  # couplings fitted after training; the probabilities but the folds' own are refined
+    # Couplings fitted after training; the probabilities but the folds' own are refined.
+    fitted: LabelCouplings | None
     coupling_gains: dict[str, Gain]  # of these, by part
     coupling_scores: dict[str, Any]  # metrics/couplings.json
     calibrated: (

@@ -16,18 +16,8 @@ from PIL import Image, ImageFile
 
 START, END, SCAN, RESTART_INTERVAL = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xDD
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2  # frames in Huffman code
-OTHER_FRAMES = {
-    0xC3,
-    0xC5,
-    0xC6,
-    0xC7,
-    0xC9,
-    0xCA,
-    0xCB,
-    0xCD,
-    0xCE,
-    0xCF,
-}  # lossless, arithmetic: not looked at
+# Lossless, arithmetic: not looked at.
+OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 ANY_FRAME = {*SEQUENTIAL, PROGRESSIVE, *OTHER_FRAMES, 0xF7}
 # Within a scan 0xff that is followed by 0 stands for itself; restart markers may come, any other ends the scan.
 MARKER = re.compile(rb"\xff[^\x00\xff]")

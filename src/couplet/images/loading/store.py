@@ -102,9 +102,8 @@ class ImageStore:
             self._fill(images, places)
         else:
             parts = (places[start::workers] for start in range(workers))
-            list(
-                self._pool().map(lambda part: self._fill(images, part), parts)
-            )  # list: raises what they raise
+            # list: raises what they raise.
+            list(self._pool().map(lambda part: self._fill(images, part), parts))
         return images
 
     def _fill(self, images: np.ndarray, places: Iterable[Place]) -> None:
