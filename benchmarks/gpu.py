@@ -58,9 +58,8 @@ SIZES = {"full": Sizes(100, 8192, 5), "tiny": Sizes(3, 64, 1)}
 
 
 def run(size: Size) -> Section:
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # as couplet.running.launch does, before CUDA starts
+    # As couplet.running.launch does, before CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if size == "tiny":
         thin = given.settings("phantom", image={"size": 32, "store_size": 36}, train={"batch_size": 4})
         return measured(torch.device("cpu"), thin, SIZES[size])

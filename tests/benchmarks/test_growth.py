@@ -26,9 +26,8 @@ def test_two_sizes_of_each_stage(section: Section) -> None:
         assert large[0] == 2 * small[0] > 60
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert small[4] == "" and large[4] == pytest.approx(1000 * (large[2] - small[2]) / small[0])
-        assert large[7] == pytest.approx(
-            2 * small[7], rel=0.05
-        )  # labels: two headers less than twice as much
+        # Labels: two headers less than twice as much.
+        assert large[7] == pytest.approx(2 * small[7], rel=0.05)
         assert 0 < large[6] <= large[5]
     assert len(section.claims) == 6
 

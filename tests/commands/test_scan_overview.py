@@ -63,13 +63,14 @@ def test_parts_views_and_labels(found):
 
 def test_what_asks_for_a_look(found):
     assert found.endings.to_dict() == {".png": 5, ".jpg": 1}
+    # Of 0, 500, 3000, 3000, 4000, 5000: the lower of two.
     assert found.sizes.tolist() == [
         0,
         500,
         3000,
         3000,
         5000,
-    ]  # of 0, 500, 3000, 3000, 4000, 5000: the lower of two
+    ]
     assert found.notes == {
         "empty_files": 1,
         "files_below_2000_bytes": 1,

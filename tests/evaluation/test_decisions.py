@@ -94,9 +94,8 @@ def test_rank_rules_against_loops(target: float) -> None:
             passing = [s for s in grid if kept(*data, y, s) > 1 - target + 1e-9]
             value = found[rule][label].value
             if len(np.unique(data[2][data[0] == y])) < 1 / (1 - target) - 1 - 1e-9:
-                assert value is None and len(passing) == len(
-                    grid
-                )  # any threshold would do: none says anything
+                # Any threshold would do: none says anything.
+                assert value is None and len(passing) == len(grid)
             else:
                 assert value == (min(passing) if y else just_above(max(passing)))
 

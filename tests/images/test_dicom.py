@@ -178,13 +178,14 @@ def test_a_negative_is_turned_around_once(
     plain = ramp(dicom(RAMP, 12), rendering)
     expected = [255 - level for level in plain] if inverted else plain
     if inverted and rendering == "equalize":
+        # Equalised after it was turned around: 127.5 becomes 128 either way.
         expected = [
             255,
             191,
             128,
             64,
             0,
-        ]  # equalised after it was turned around: 127.5 becomes 128 either way
+        ]
     assert ramp(dicom(RAMP, 12, **tags), rendering) == expected
 
 

@@ -105,9 +105,8 @@ def test_whole_raw_tiffs_are_read(order: str) -> None:
     expected = decode_bytes(encoded("PNG"), 16, 1)[0]
     files = [
         tiff(STRIPS, 64, 64, [8], 1, order, rows=8),
-        tiff(
-            STRIPS, 64, 64, [8], 1, order, rows=8, bytes=[0] * 8
-        ),  # some writers do not say how long they are
+        # Some writers do not say how long they are.
+        tiff(STRIPS, 64, 64, [8], 1, order, rows=8, bytes=[0] * 8),
         tiff([ROWS.tobytes()], 64, 64, [8], 1, order, rows=2**32 - 1),  # "all in one", the default
         tiff([ROWS[:48].tobytes(), ROWS[48:].tobytes()], 64, 64, [8], 1, order, rows=48),
     ]

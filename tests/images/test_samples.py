@@ -210,10 +210,8 @@ def test_colour_with_opacity(writer: str, highest: int) -> None:
         four = np.stack([grey] * 3 + [half], axis=-1)
         contents = [
             (colour_tiff(order, compression, extra=2)(four), half / 65535),
-            (
-                colour_tiff(order, compression, extra=0)(four),
-                np.ones(half.shape),
-            ),  # something else than opacity
+            # Something else than opacity.
+            (colour_tiff(order, compression, extra=0)(four), np.ones(half.shape)),
             (colour_tiff(order, compression, extra=1)(four), np.ones(half.shape)),  # multiplied already
         ]
     for content, factor in contents:

@@ -322,9 +322,8 @@ def test_crops_are_torchvisions_and_share_memory_with_the_images(side: int) -> N
     ten = [*five, *(crop.flip(-1) for crop in five)]
     theirs = tv.ten_crop(images, [40, 40])  # mirrors the picture, then crops: right corners before left ones
     order = [0, 1, 2, 3, 4, 6, 5, 8, 7, 9] if side % 2 == 0 else [0, 1, 2, 3, 6, 5, 8, 7]
-    same = (
-        ten if side % 2 == 0 else [*ten[:4], *ten[5:9]]
-    )  # an odd margin has two middles, which a mirror exchanges
+    # An odd margin has two middles, which a mirror exchanges.
+    same = ten if side % 2 == 0 else [*ten[:4], *ten[5:9]]
     assert all(torch.equal(a, theirs[i]) for a, i in zip(same, order, strict=True))
     assert all(crop.data_ptr() - images.data_ptr() < images.numel() for crop in five)
 

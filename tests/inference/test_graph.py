@@ -117,11 +117,12 @@ def test_couplings_fitted_after_training_are_those_of_the_pipeline() -> None:
     A = random.normal(size=(3, 3)) * (1 - np.eye(3))
     line = Line(random.normal(size=3), random.random(3) + 0.5)
     fitted = Fitted(A, line, random.random(3) + 0.5, line, line, np.zeros(3))
+    # Of ASL, BCE, focal.
     links = [
         BetaMap(5.72, 0.338, 1.8),
         BetaMap(1.0, 1.0, -2.3),
         BetaMap(2.7, 2.6, 0.06),
-    ]  # of ASL, BCE, focal
+    ]
     couplings = LabelCouplings(links, fitted)
     p = random.random((50, 2, 3)).astype(np.float32)
     p[0], p[1] = 0, 1

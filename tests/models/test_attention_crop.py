@@ -99,13 +99,14 @@ def test_a_lower_threshold_never_gives_a_smaller_box_of_the_same_peak() -> None:
     features = torch.zeros(1, 1, 7, 7)
     features[0, 0] = 1 - ((torch.arange(7)[:, None] - 3) ** 2 + (torch.arange(7) - 3) ** 2) / 18
     boxes = [attention_box(features, 70, tau)[0].tolist() for tau in (0.0, 0.5, 0.7, 0.9, 0.99)]
+    # The middle of an edge is exactly 0.5, not above it.
     sides = [
         (0, 70),
         (10, 60),
         (10, 60),
         (20, 50),
         (30, 40),
-    ]  # the middle of an edge is exactly 0.5, not above it
+    ]
     assert boxes == [[*side, *side] for side in sides]
 
 

@@ -64,9 +64,8 @@ def test_adding_an_external_test_trains_nothing(finished: Project, raw: Path, tm
 
     project.run("git", "checkout", "-q", "params.yaml", "data/inventory.json")
     again = project.run("dvc", "repro").stdout
-    assert (
-        "Running stage 'train_fold" not in again and "Running stage 'evaluate_fold" not in again
-    )  # from the run cache
+    # From the run cache.
+    assert "Running stage 'train_fold" not in again and "Running stage 'evaluate_fold" not in again
     assert project.bytes_of(*KEPT, "data/predictions", "data/external") == finished.bytes_of(
         *KEPT, "data/predictions", "data/external"
     )

@@ -171,9 +171,8 @@ def test_what_a_network_file_system_shows_late_is_waited_for(
 
     def late(part: parts.Part) -> parts.Counts | None:
         looked.append(part.path.name)
-        return (
-            None if len(looked) < 4 else parts.counts_of(part)
-        )  # the first is before the task, the second in it
+        # The first is before the task, the second in it.
+        return None if len(looked) < 4 else parts.counts_of(part)
 
     monkeypatch.setattr(tasks, "counts_of", late)
     assert project.run("predict", "new/00.png", "--out", "parts").code == 0

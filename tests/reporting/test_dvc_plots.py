@@ -165,9 +165,8 @@ def test_reliability_is_on_a_stretched_scale_per_label(plots: dict[str, Any]) ->
     computed = {step["as"]: step["calculate"] for step in spec["transform"] if "calculate" in step}
     assert computed["predicted_share"] == "clamp(toNumber(datum['predicted']), 0.003, 0.997)"
     assert computed["x"] == "log(datum.predicted_share / (1 - datum.predicted_share))"
-    assert {"filter": "datum.of_test === datum.any_test"} in spec[
-        "transform"
-    ]  # the test part if there is one
+    # The test part if there is one.
+    assert {"filter": "datum.of_test === datum.any_test"} in spec["transform"]
     points = spec["spec"]["layer"][2]["encoding"]
     assert points["opacity"]["scale"]["domain"] == ["yes", "too few to judge"]
     assert points["x"]["scale"] == points["y"]["scale"]

@@ -46,9 +46,8 @@ def test_every_section_is_in_the_list_and_has_its_template() -> None:
 
 def test_the_navigation_has_the_sections_in_the_pages_order(inputs: Inputs) -> None:
     page = render(*inputs, explanations=[])
-    shown = [
-        section for section in SECTIONS if section_id(section) != "external"
-    ]  # this run has no external test
+    # This run has no external test.
+    shown = [section for section in SECTIONS if section_id(section) != "external"]
     assert contents(page) == [(section_id(section), section.TITLE) for section in shown]
     ids = re.findall(r'<(?:section|header) id="(.*?)">', page)
     assert ids == [section_id(section) for section in shown]

@@ -224,10 +224,8 @@ def test_several_are_said_section_by_section() -> None:
         {"refiner.fit": "out_of_fold", "refiner.strictness": 1.0},
         {"ema.enabled": False},
         {"calibration.method": "none"},
-        {
-            "calibration.method": "inverse",
-            "calibration.sharpen": False,
-        },  # the inverse's mean is too unsure, too
+        # The inverse's mean is too unsure, too.
+        {"calibration.method": "inverse", "calibration.sharpen": False},
         {"augment.crop": "none"},
         STEP,
         PLATEAU,

@@ -91,9 +91,8 @@ def test_a_single_patient_may_have_more_images_than_a_part_but_linked_ones_may_n
     refuse_too_many_linked(ids, patients, pictures, linked_patients(patients, pictures), 1 / 3)
     patients, pictures = np.array(list("aabbcd")), np.array(list("uvuxyz"))
     linked = linked_patients(patients, pictures)
-    refuse_too_many_linked(
-        ids, patients, pictures, linked, 0.6
-    )  # 4 images of a and b in a part for ceil(3.6)
+    # 4 images of a and b in a part for ceil(3.6).
+    refuse_too_many_linked(ids, patients, pictures, linked, 0.6)
     with pytest.raises(UserError, match=r"^2 patients .* 4 of 6 images, .* in 2 images \(first: i0 and i2\)"):
         refuse_too_many_linked(ids, patients, pictures, linked, 0.5)
     refuse_too_many_linked(ids[:0], patients[:0], pictures[:0], linked[:0], 0.5)

@@ -157,9 +157,8 @@ def test_couplings_of_the_network_say_how_large_they_are_and_what_they_could_be(
     project = write_predicted(tmp_path)
     run_stage(project)
     found = metrics(project)
-    assert (
-        found["fit"] == "joint" and found["verdict"] == "no effect seen"
-    )  # 0.3 * (0.003 + 0.003) moves nothing
+    # 0.3 * (0.003 + 0.003) moves nothing.
+    assert found["fit"] == "joint" and found["verdict"] == "no effect seen"
     assert found["oof"] == dict.fromkeys(found["oof"]) and found["permutation_p"] is None
     assert found["largest"] == round(0.3 * 0.003, 4) and found["zeros"] == 0 and found["asymmetry"] == 0
     assert isinstance(found["revealed"]["auc"], float)

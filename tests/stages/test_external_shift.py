@@ -83,9 +83,8 @@ def test_the_prevalences_that_were_put_in_are_shown_and_explained(two: InProcess
     before, after = edema.external.observed_over_expected.value, edema.moved.observed_over_expected.value
     assert before is not None and after is not None and before > 1.7 and abs(after - 1) < 0.15
     page = (two.folder / "plots/report.html").read_text()
-    assert (
-        'id="external"' in page and "<td>a</td>" in page and "<td>b</td>" in page
-    )  # groups of the column source
+    # Groups of the column source.
+    assert 'id="external"' in page and "<td>a</td>" in page and "<td>b</td>" in page
     assert two.entry("metrics/split.json", "shared_between") == {"a and b": {"pictures": 0, "patients": 0}}
 
 

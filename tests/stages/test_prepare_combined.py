@@ -109,9 +109,8 @@ def test_from_the_raw_folders_to_the_folds(sets: Path, capsys: pytest.CaptureFix
     assert "patients in two folds: 0, in train and test: 0" in capsys.readouterr().out
     assert len(set(fold_of().values())) == 2
     metrics = json.loads(HERE.split_metrics.read_text())
-    assert (
-        metrics["n_patients"] == N and metrics["patients_sharing_a_picture"] == 0
-    )  # patient 1 is not patient 1
+    # Patient 1 is not patient 1.
+    assert metrics["n_patients"] == N and metrics["patients_sharing_a_picture"] == 0
     assert metrics["shared_between"] == {"nih and slam": {"pictures": 0, "patients": 0}}
 
 

@@ -341,9 +341,8 @@ def test_a_skipped_first_batch_leaves_no_trace(data: FoldData, tmp_path: Path, o
     assert (clean.progress.steps, skipped.progress.steps) == (4, 4)
     ours, theirs = (training_tensors(run.predictor, None, run.optimizer) for run in (skipped, clean))
     assert ours.keys() == theirs.keys()
-    counters = {
-        key for key in ours if key.endswith("num_batches_tracked")
-    }  # a momentum is set, nothing reads it
+    # A momentum is set, nothing reads it.
+    counters = {key for key in ours if key.endswith("num_batches_tracked")}
     assert all(torch.equal(ours[key], theirs[key]) for key in ours.keys() - counters)
 
 

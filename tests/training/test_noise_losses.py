@@ -75,9 +75,8 @@ def test_rates_are_per_label_and_the_gradient_of_missing_positives_is_that_of_em
     loss = ForwardBCE(rates, reduction="sum")
     (ours,) = torch.autograd.grad(loss(logits, truth), logits)
     p = torch.sigmoid(logits.detach())
-    expected = torch.where(
-        truth == 1, 1.0, p * rates / (1 - p * (1 - rates))
-    )  # P(y = 1 | observed), held fixed
+    # P(y = 1 | observed), held fixed.
+    expected = torch.where(truth == 1, 1.0, p * rates / (1 - p * (1 - rates)))
     em = torch.where(truth.isnan(), 0.0, p - expected)
     torch.testing.assert_close(ours, em)
 
