@@ -204,7 +204,7 @@ def test_files_are_hashed_to_the_same_inventory(
     on_ray: Any, new_packing: Callable[[str], Packing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = new_packing("unused").raw
-    monkeypatch.setattr("couplet.datasets.inventory.FILES_PER_TASK", 3)
+    monkeypatch.setattr("couplet.datasets.hashing.FILES_PER_TASK", 3)
     by_tasks = scan("csv", folder)
     monkeypatch.delenv("COUPLET_WORKERS")
     by_threads = scan("csv", folder)
