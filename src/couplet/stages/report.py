@@ -15,12 +15,10 @@ from couplet.reporting.plots_groups import DIGITS, shortcuts_table, subgroups_ta
 from couplet.reporting.selection import coupled_labels
 from couplet.results.run import Run, read_run
 from couplet.running.committed import compared_with_commit
-from couplet.running.memory import keep_freed_memory
 
 
 def report() -> None:
     """Write plots/report.html, plots/figures/*.png, and couplings.csv, subgroups.csv and shortcuts.csv in plots/."""
-    keep_freed_memory()
     project = Project()
     run = read_run(project)
     explanations = read_explanations(run.labels, project)
