@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from couplet.settings.schema.loss import weights_of_positives
+from couplet.settings.schema.loss import weight_of_positives
 from couplet.settings.schema.section import PAPER_1, Section
 
 if TYPE_CHECKING:
@@ -42,5 +42,5 @@ def posterior(p: np.ndarray, settings: Settings, prevalence: float | np.ndarray)
     import numpy as np
 
     p = np.asarray(p, dtype=np.float64)
-    weight = weights_of_positives(prevalence) if settings.pos_weight else 1.0
+    weight = weight_of_positives(prevalence) if settings.pos_weight else 1.0
     return p / (p + weight * (1 - p))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from couplet.settings.schema.loss import weights_of_positives
+from couplet.settings.schema.loss import weight_of_positives
 from couplet.settings.schema.section import COUPLET, OWN_PAPER, Fraction, NotNegative, Section
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def posterior(p: np.ndarray, settings: Settings, prevalence: float | np.ndarray)
     import numpy as np
 
     p = np.asarray(p, dtype=np.float64)
-    weight = weights_of_positives(prevalence) if settings.pos_weight else 1.0
+    weight = weight_of_positives(prevalence) if settings.pos_weight else 1.0
 
     def cost(q: np.ndarray, gamma: float) -> np.ndarray:
         """(1 - q) G(q); -log(1-q) / q is 1 at 0, and its product with 1 - q 0 at 1."""

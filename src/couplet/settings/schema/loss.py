@@ -67,18 +67,14 @@ class LossParams(Section):
         return getattr(self.settings, "PER_CELL", True)
 
 
-def weight_of_positives(prevalence: float) -> float:
-    """Negatives per positive of a label, within [1, 10], as losses weigh them; the bound without a positive.
+def weight_of_positives(prevalence: float | np.ndarray) -> np.ndarray:
+    """Negatives per positive of labels, within [1, 10], as losses weigh them; the bound without a positive.
 
-    >>> [weight_of_positives(share) for share in (0.8, 0.25, 0.01, 0.0)]
+    >>> weight_of_positives([0.8, 0.25, 0.01, 0.0]).tolist()
     [1.0, 3.0, 10.0, 10.0]
     """
-    return min(max((1 - prevalence) / prevalence, 1.0), 10.0) if prevalence > 0 else 10.0
-
-
-def weights_of_positives(prevalence: float | np.ndarray) -> np.ndarray:
-    """`weight_of_positives` of one label or of several: an array of the prevalence's shape."""
     import numpy as np
 
-    weights = [weight_of_positives(share) for share in np.ravel(prevalence).tolist()]
-    return np.reshape(weights, np.shape(prevalence))
+    share = np.asarray(prevalence, dtype=np.float64)
+    ratio = np.divide(1 - share, share, out=np.full(share.shape, np.inf), where=share > 0)
+    return np.clip(ratio, 1, 10)
