@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from couplet.evaluation.prevalence import prevalences
 from couplet.evaluation.sets import conformal_record, prediction_sets, realised_coverage
-from couplet.reporting.rows_decisions import judgements, prevalences
+from couplet.reporting.rows_decisions import judgements
 from couplet.reporting.rows_sets import abstention_rows, all_right, augrc_estimate, coverage_rows
 
 

@@ -1,4 +1,4 @@
-"""Another prevalence: probabilities moved to it, and its estimate from unlabelled images. n images, L labels."""
+"""Prevalence: of known labels, another to which probabilities are moved, of unlabelled images. n images, L labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ import numpy as np
 from scipy.special import expit, logit, stdtrit
 
 from couplet.evaluation.estimate import LEVEL, Estimate, around
+from couplet.evaluation.hits import share
 from couplet.evaluation.proportions import ONE_PATIENT, patient_sandwich
 
 _HALVINGS = 60  # of the interval that holds the estimate: more change no digit
 METHOD = "patient sandwich, logit scale, t; of the images alone, the calibrators being exact"
+
+
+def prevalences(truth: np.ndarray) -> np.ndarray:
+    """(L,) share of positives among each label's known cells, of truth (n, L); NaN without any."""
+    return share(truth)
 
 
 def moved(q: np.ndarray, prevalence: np.ndarray, other: np.ndarray) -> np.ndarray:

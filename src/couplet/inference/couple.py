@@ -9,12 +9,13 @@ import numpy as np
 from scipy.special import expit
 
 from couplet.evaluation.calibration.fitting import PARTS_OF_ONE_FOLD, patient_parts
-from couplet.evaluation.calibration.inverse import posterior_of, prevalences
+from couplet.evaluation.calibration.inverse import posterior_of
 from couplet.evaluation.couplings.cross_fit import CrossFitted, cross_fit, fits_of_parts
 from couplet.evaluation.couplings.evidence import NO_EFFECT, Gain, gain, permuted, revealed_gain
 from couplet.evaluation.couplings.fit import LabelCouplings
 from couplet.evaluation.couplings.matrix import agreement, asymmetry, halves, spectral_radius, strength, zeros
 from couplet.evaluation.estimate import Estimate
+from couplet.evaluation.prevalence import prevalences
 from couplet.inference.ensemble import mean_over_folds
 from couplet.results.calibrated import oof_parts
 from couplet.results.predicted import Predicted

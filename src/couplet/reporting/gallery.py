@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from couplet.evaluation.metrics import THRESHOLD
+from couplet.evaluation.prevalence import prevalences
 from couplet.evaluation.proportions import proportion
 from couplet.images.loading.draws import image_keys
 from couplet.images.loading.store import ImageStore
@@ -225,16 +226,14 @@ def _fitted_couplings(run: Run, A: np.ndarray, shown: list[int]) -> Picture:
 def _histograms(run: Run) -> Picture:
     rows, probabilities, words = _predicted(run)
     shown = selection.grid_labels(run)
-    known = np.isfinite(run.truth[run.oof_rows]).sum(axis=0)
-    positives = (run.truth[run.oof_rows] == 1).sum(axis=0)
-    prevalence = np.divide(positives, known, out=np.full(len(known), np.nan), where=known > 0)
-    idle = no_information(run, prevalence[shown])
+    prevalence = prevalences(run.truth[run.oof_rows][:, shown])
+    idle = no_information(run, prevalence)
     truth = run.truth[rows]
     drawn = figures.probability_histograms(
         _names(run, shown),
         probabilities[:, shown],
         truth[:, shown],
-        prevalence[shown],
+        prevalence,
         idle,
     )
     groups = (

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from couplet.evaluation.decisions import Point
 from couplet.evaluation.estimate import Estimate
+from couplet.evaluation.prevalence import prevalences
 from couplet.reporting.figures_forest import Column, Series, ends, forest
 from couplet.reporting.parts import Part, labels_shown
 from couplet.reporting.picture import Picture
-from couplet.reporting.rows_decisions import Judgement, judgements, prevalences
+from couplet.reporting.rows_decisions import Judgement, judgements
 from couplet.reporting.selection import grid_labels, selection_note
 from couplet.results.run import Run
 from couplet.results.threshold_spread import ThresholdSpread, read_threshold_spread

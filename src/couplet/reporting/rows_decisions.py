@@ -48,9 +48,3 @@ def judgements(
         found += [mean(cells[:, label], patients) for cells in benefit]
         rows.append(Judgement(*(of_label(one, n_positive) for one in found)) if reached[label] else None)
     return rows
-
-
-def prevalences(truth: np.ndarray) -> np.ndarray:
-    """(L,) share of positives among the known cells; NaN without any."""
-    known = (~np.isnan(truth)).sum(axis=0)
-    return np.divide((truth == 1).sum(axis=0), known, out=np.full(len(known), np.nan), where=known > 0)

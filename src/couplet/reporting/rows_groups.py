@@ -14,11 +14,11 @@ from couplet.evaluation.estimate import Estimate
 from couplet.evaluation.groups import Group, groups_of
 from couplet.evaluation.hits import calls
 from couplet.evaluation.jackknife import auc_estimates
+from couplet.evaluation.prevalence import prevalences
 from couplet.evaluation.proportions import observed_over_expected, proportion
 from couplet.evaluation.set_scores import set_scores
 from couplet.reporting.parts import of_label, positive_patients
 from couplet.reporting.rows_calibration import error_estimate, intercept_estimate
-from couplet.reporting.rows_decisions import prevalences
 from couplet.results.calibration_tables import patient_coverage
 
 MOST_VALUES = 12  # of one attribute that are told apart: those with the most patients

@@ -14,9 +14,10 @@ import numpy as np
 
 from couplet.evaluation.calibration.beta import BetaMap, fit_beta, nine_digits
 from couplet.evaluation.calibration.ensemble import kappa
-from couplet.evaluation.calibration.inverse import LossPosterior, prevalences, priors_of
+from couplet.evaluation.calibration.inverse import LossPosterior, priors_of
 from couplet.evaluation.calibration.record import NOT_CHECKED, LabelCalibrator, as_written
 from couplet.evaluation.estimate import few
+from couplet.evaluation.prevalence import prevalences
 from couplet.settings.schema.calibration import Method
 
 PARTS_OF_ONE_FOLD = 5

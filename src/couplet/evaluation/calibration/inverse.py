@@ -49,14 +49,6 @@ def posterior_of(loss: LossParams) -> LossPosterior:
     return posterior
 
 
-def prevalences(truth: np.ndarray) -> list[float]:
-    """Share of positives among each label's known cells; NaN without any."""
-    known = ~np.isnan(truth)
-    counts = known.sum(axis=0)
-    positives = np.where(known, truth, 0).sum(axis=0)
-    return [float(a / n) if n else float("nan") for a, n in zip(positives, counts, strict=True)]
-
-
 def proper(p: np.ndarray, prevalence: float | np.ndarray) -> np.ndarray:
     """The inverse where outputs are probabilities already: those of a proper loss, or refined ones."""
     return np.asarray(p, dtype=np.float64)
@@ -86,7 +78,7 @@ def output_of(eta: np.ndarray, posterior: LossPosterior, prevalence: float | np.
     return high
 
 
-def priors_of(posterior: LossPosterior, prevalences: Sequence[float]) -> list[BetaMap]:
+def priors_of(posterior: LossPosterior, prevalences: Sequence[float] | np.ndarray) -> list[BetaMap]:
     """Of each label the beta map that is nearest to the loss's inverse, where that is 0.002 to 0.95.
 
     By least squares of log odds. Of ASL (0, 4, 0.05) it differs from the exact inverse by 0.0036 of probability at

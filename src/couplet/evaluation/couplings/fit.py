@@ -24,9 +24,10 @@ import numpy as np
 from scipy.special import expit
 
 from couplet.evaluation.calibration.beta import BetaMap, nine_digits
-from couplet.evaluation.calibration.inverse import LossPosterior, prevalences, priors_of
+from couplet.evaluation.calibration.inverse import LossPosterior, priors_of
 from couplet.evaluation.calibration.logistic import fit_logistic
 from couplet.evaluation.couplings.lasso import l1_logistic
+from couplet.evaluation.prevalence import prevalences
 
 PRECISION = 4.0  # of the priors of scale and kappa: standard deviation 1/2 around 1
 TOLERANCE = 1e-6  # of the optimality conditions, in units of the penalty at strictness 1
