@@ -37,12 +37,17 @@ def no_information_output(loss: LossParams, prevalence: float) -> float:
     >>> round(no_information_output(LossParams(name="bce", args={"pos_weight": True}), 0.1), 4)
     0.5
     """
+    return float(no_information_outputs(loss, np.array([prevalence]))[0])
+
+
+def no_information_outputs(loss: LossParams, prevalences: np.ndarray) -> np.ndarray:
+    """(L,) the same of labels with these prevalences (L,)."""
     # Late: it imports scipy, which takes longer than all that the stage imports before it has read its inputs.
     from couplet.evaluation.calibration.inverse import output_of, posterior_of
 
-    if not 0 < prevalence < 1:
-        return float("nan")
-    return float(output_of(np.array(prevalence), posterior_of(loss), prevalence))
+    known = (prevalences > 0) & (prevalences < 1)
+    inside = np.where(known, prevalences, EXAMPLE)
+    return np.where(known, output_of(inside, posterior_of(loss), inside), np.nan)
 
 
 def states_the_risk(loss: LossParams) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from couplet.evaluation.estimate import FLAGS, Estimate
-from couplet.reporting.no_information import no_information_output, states_the_risk
+from couplet.reporting.no_information import no_information_outputs, states_the_risk
 from couplet.results.run import Run
 
 
@@ -16,14 +16,14 @@ def scores_no_risks(run: Run) -> bool:
     return run.fitted is None and not states_the_risk(run.params.loss)
 
 
-def no_information(run: Run, prevalences: Sequence[float] | np.ndarray) -> np.ndarray:
+def no_information(run: Run, prevalences: np.ndarray) -> np.ndarray:
     """(L,) what this run's loss asks for where an image says nothing, of labels with these prevalences.
 
     NaN where that is the prevalence or not known.
     """
     if not scores_no_risks(run):
         return np.full(len(prevalences), np.nan)
-    return np.array([no_information_output(run.params.loss, float(one)) for one in prevalences])
+    return no_information_outputs(run.params.loss, prevalences)
 
 
 def legend(estimates: Iterable[Estimate]) -> list[tuple[str, str]]:

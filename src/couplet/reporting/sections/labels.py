@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from couplet.evaluation.estimate import Estimate
+from couplet.evaluation.prevalence import prevalences
 from couplet.reporting.chance import against_chance
 from couplet.reporting.estimates import RunScores
 from couplet.reporting.section import Drawn
@@ -59,17 +60,15 @@ class LabelRow(NamedTuple):
 def label_rows(run: Run, scores: RunScores) -> list[LabelRow]:
     """Per-label results out of fold, in the data set's order."""
     truth = run.truth[run.oof_rows]
-    counts = list(
-        zip(np.isfinite(truth).sum(axis=0).tolist(), (truth == 1).sum(axis=0).tolist(), strict=True)
-    )
-    idle = no_information(run, [positives / known if known else 0.0 for known, positives in counts])
+    known, positives = np.isfinite(truth).sum(axis=0), (truth == 1).sum(axis=0)
+    idle = no_information(run, prevalences(truth))
     rows = []
-    for i, (label, (known, positives)) in enumerate(zip(run.labels, counts, strict=True)):
+    for i, label in enumerate(run.labels):
         rows.append(
             LabelRow(
                 label=label,
-                positives=positives,
-                known=known,
+                positives=int(positives[i]),
+                known=int(known[i]),
                 auc=scores.oof.auc[i],
                 within=scores.within_auc[i],
                 scales_differ=scores.scales_differ_in[i],
