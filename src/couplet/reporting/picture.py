@@ -14,7 +14,7 @@ class Picture:
     """A figure of the page."""
 
     name: str  # file name in plots/figures without .png
-    drawn: bytes | Future[bytes]  # PNG, or what becomes it
+    drawn: Future[bytes]  # a PNG to come, of style.to_png or style.in_background
     title: str
     caption: str
     scale: int = style.SCALE
@@ -22,7 +22,7 @@ class Picture:
     @property
     def png(self) -> bytes:
         """The picture's bytes, once they are there."""
-        return self.drawn if isinstance(self.drawn, bytes) else self.drawn.result()
+        return self.drawn.result()
 
     @property
     def width(self) -> int:
