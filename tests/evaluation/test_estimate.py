@@ -63,6 +63,25 @@ def test_the_cell_names_the_md5_of_its_files(tmp_path: Path) -> None:
     assert text_of(nothing) == "0.5000, no interval: <one>"
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.816, 0.798, 0.832, "0.816 [0.80, 0.83]"),
+        (-0.00145, -0.0039, 0.0010, "-0.001 [-0.004, 0.001]"),  # one digit less: [0.00, 0.00]
+        (0.0006, -0.0019, 0.0048, "0.001 [-0.002, 0.005]"),  # the same, both ends 0.00
+        (0.004, 0.0003, 0.0062, "0.004 [0.00, 0.01]"),
+        (0.9988, 0.9961, 1.0, "0.999 [0.996, 1.000]"),
+        (0.1449, 0.1448, 0.1551, "0.145 [0.14, 0.16]"),
+        (0.1549, 0.1448, 0.1549, "0.155 [0.145, 0.155]"),  # one digit less: [0.14, 0.15], beside the value
+        (0.0, 0.0, 0.0, "0.000 [0.000, 0.000]"),
+    ],
+)
+def test_a_printed_interval_has_two_ends_and_the_value_between(
+    value: float, low: float, high: float, text: str
+) -> None:
+    assert Estimate(value, low, high).text(3) == text
+
+
 def test_as_json() -> None:
     content = Estimate(0.5, 0.4, 0.6, source=(Source("a", "b"),), flags=("leak",)).as_dict()
     assert json.loads(json.dumps(content)) == content

@@ -106,7 +106,13 @@ class Estimate:
     # --- how it is printed --------------------------------------------------------------------------------------
 
     def text(self, decimals: int = 4) -> str:
-        """The value with `decimals` digits, the interval with one less; or the reason; then the flags."""
+        """The value with `decimals` digits, the interval with one less; or the reason; then the flags.
+
+        The interval has as many as the value where one less would print its ends alike, or beside the value.
+
+        >>> print(Estimate(-0.00145, -0.0039, 0.0010, method="patient jackknife").text(3))
+        -0.001 [-0.004, 0.001]
+        """
         return " ".join(self._parts(decimals).values())
 
     def __str__(self) -> str:
@@ -128,8 +134,10 @@ class Estimate:
         if self.low is None or self.high is None:
             parts = {"value": f"{value},", "reason": f"no interval: {self.reason}"}
         else:
-            ends = (_digits(end, max(decimals - 1, 0)) for end in (self.low, self.high))
-            parts = {"value": value, "interval": f"[{', '.join(ends)}]"}
+            low, high = (_digits(end, max(decimals - 1, 0)) for end in (self.low, self.high))
+            if low == high or not float(low) <= float(value) <= float(high):
+                low, high = (_digits(end, decimals) for end in (self.low, self.high))
+            parts = {"value": value, "interval": f"[{low}, {high}]"}
         return parts | ({"flags": f"({', '.join(self.flags)})"} if self.flags else {})
 
     def about(self) -> str:
