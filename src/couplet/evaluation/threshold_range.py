@@ -78,7 +78,8 @@ def threshold_range(
     for label, rows in enumerate(label_rows(truth, p, q, patients, folds)):
         rows = sorted_rows(rule, rows)
         for index, draw in enumerate(draws):
-            value = point_of_sorted(rule, rows._replace(times=draw[rows.patient]), targets).value
+            times = draw[rows.patient].astype(np.int32)
+            value = point_of_sorted(rule, rows._replace(times=times), targets).value
             drawn[index, label] = np.nan if value is None else value
     if rule in RANKED:
         drawn = _mapped(to_q, drawn)
@@ -88,13 +89,17 @@ def threshold_range(
 
 
 def _draws(patients: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    """(R, G) how often each resample has each patient; codes that no row has are not drawn."""
+    """(R, G) how often each resample has each patient; codes that no row has are not drawn.
+
+    In bytes, 200 MB of a million patients: that one of n patients is drawn more than 255 times of n has a probability
+    below 1e-500.
+    """
     present = np.unique(patients)
     generator = np.random.default_rng(seed)
-    draws = np.zeros((resamples, int(patients.max(initial=-1)) + 1), np.int32)
+    draws = np.zeros((resamples, int(patients.max(initial=-1)) + 1), np.uint8)
     for draw in draws:
         chosen = present[generator.integers(0, len(present), len(present))]
-        draw += np.bincount(chosen, minlength=len(draw)).astype(np.int32)
+        draw += np.bincount(chosen, minlength=len(draw)).astype(np.uint8)
     return draws
 
 
