@@ -50,7 +50,6 @@ def write_project(
     labels: list[str] | None = None,
     n_images: int = 240,
     folds: int = 3,
-    store_size: int = 72,
     test: bool = True,
     test_labelled: bool = True,
     changes: dict[str, Any] | None = None,
@@ -97,7 +96,7 @@ def write_project(
     ).join(pd.DataFrame(hidden, columns=labels))
     (folder / HERE.prepared).mkdir(parents=True, exist_ok=True)
     write_manifest(folder / HERE.prepared, table, labels)
-    images = _images(random, truth, store_size, channels)
+    images = _images(truth, params.image.store_size, channels)
     shard = folder / HERE.prepared / "images-00000.npy"
     np.save(shard, images)
     write_shard_list(folder / HERE.prepared, [StoredFile(shard.name, shard.stat().st_size, "5" * 64)])
@@ -106,7 +105,7 @@ def write_project(
         {
             "source": "phantom",
             "labels": labels,
-            "image": {"store_size": store_size, "channels": channels, "shards": [n_images]},
+            "image": {"store_size": params.image.store_size, "channels": channels, "shards": [n_images]},
             "n_images": n_images,
             "n_quarantined": 2,
             "notes": {"repeated_rows": 4},
@@ -289,7 +288,7 @@ def _probabilities(random: np.random.Generator, truth: np.ndarray) -> np.ndarray
     return 1 / (1 + np.exp(-logit))
 
 
-def _images(random: np.random.Generator, truth: np.ndarray, size: int, channels: int) -> np.ndarray:
+def _images(truth: np.ndarray, size: int, channels: int) -> np.ndarray:
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     chest = (
         60
@@ -301,7 +300,10 @@ def _images(random: np.random.Generator, truth: np.ndarray, size: int, channels:
         for label in np.flatnonzero(row):
             cx, cy = 0.3 * np.cos(label * 1.7), 0.3 * np.sin(label * 1.7)
             images[i] += 70 * np.exp(-(((x - cx) / 0.07) ** 2) - ((y - cy) / 0.07) ** 2)
-    return np.clip(images + random.normal(0, 6, images.shape), 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(8).normal(
+        0, 6, images.shape
+    )  # of its own: scores do not depend on the size
+    return np.clip(images + noise, 0, 255).astype(np.uint8)
 
 
 def _scores(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, Any]:

@@ -169,9 +169,9 @@ def test_a_store_whose_files_are_not_those_of_its_list_is_refused(project: Calla
 def test_settings_of_the_store_that_is_here_are_compared(project: Callable[..., Path]) -> None:
     """The models do not record them: they are part of the data."""
     path = project() / "params.yaml"
-    path.write_text(path.read_text().replace("store_size: 72", "store_size: 80"))
+    path.write_text(path.read_text().replace("store_size: 64", "store_size: 80"))
     with pytest.raises(
-        UserError, match=r"params.yaml: image.store_size is 80, but data/prepared was made with 72"
+        UserError, match=r"params.yaml: image.store_size is 80, but data/prepared was made with 64"
     ):
         read_run()
 
