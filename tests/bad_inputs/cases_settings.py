@@ -526,6 +526,16 @@ CASES = [
         run="prepare",
         refused="data.source_args.label_columns = 'Edema' is not allowed: it should be a list",
     ),
+    check(
+        "a label column that is named twice",
+        setting("data.source_args", {"label_columns": ["Edema", "Edema"]}),
+        "data.source_args.label_columns: 'Edema' is there twice or is no label: remove it",
+    ),
+    check(
+        "a group column that is named as a label too",
+        setting("data.source_args", {"label_columns": ["Edema"], "group_columns": ["Edema"]}),
+        "data.source_args.group_columns: 'Edema' is there twice or is a label: remove it",
+    ),
     Case(
         "a policy for a label that does not exist",
         setting("data.uncertain", {"Edma": "ones"}),

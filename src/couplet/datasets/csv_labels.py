@@ -67,7 +67,7 @@ def label_columns(table: Table, named: Sequence[str], taken: Collection[str], im
         image: the column of the images.
 
     Raises:
-        UserError: a named column is missing, there twice or taken; or none is named and no column holds labels, or one
+        UserError: a named column is missing or taken; or none is named and no column holds labels, or one
             that does has a name of metadata: a classifier of the folder would look like any other.
     """
     labels = _named(table, named, taken) if named else _found(table, taken, image)
@@ -81,9 +81,9 @@ def label_columns(table: Table, named: Sequence[str], taken: Collection[str], im
 def _named(table: Table, named: Sequence[str], taken: Collection[str]) -> list[str]:
     labels = list(named)
     table.require(labels, remedy="correct data.source_args.label_columns")
-    if twice := [name for name in labels if labels.count(name) > 1 or name in taken]:
+    if others := [name for name in labels if name in taken]:
         raise UserError(
-            f"data.source_args.label_columns: {twice[0]!r} is there twice or is no label: remove it"
+            f"data.source_args.label_columns: {others[0]!r} is there twice or is no label: remove it"
         )
     return labels
 

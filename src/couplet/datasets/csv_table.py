@@ -107,12 +107,10 @@ def _find_column(table: Table, role: str, setting: str) -> str:
 
 
 def _group_columns(table: Table, args: Settings) -> list[str]:
-    """`data.source_args.group_columns`, each once and in the table, under a name that the manifest does not have."""
+    """`data.source_args.group_columns`, in the table and under a name that the manifest does not have."""
     setting, groups = "data.source_args.group_columns", list(args.group_columns)
     table.require(groups, remedy=f"correct {setting}")
     for name in groups:
-        if groups.count(name) > 1 or name in args.label_columns:
-            raise UserError(f"{setting}: {name!r} is there twice or is a label: remove it")
         if name in RESERVED:
             raise UserError(
                 f"{setting}: {name!r} is the name of another column of the manifest: rename it in {table.path}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from couplet.project.errors import UserError
 from couplet.settings.schema.section import Section
 
 AUTO, NONE = "auto", "none"
@@ -30,3 +31,18 @@ class Settings(Section):
     group_columns: list[str] = Field(
         [], description="further columns to keep, for `report.groups`: a device, a site"
     )
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> Settings:
+        groups, labels = self.group_columns, self.label_columns
+        for name in groups:
+            if groups.count(name) > 1 or name in labels:
+                raise UserError(
+                    f"data.source_args.group_columns: {name!r} is there twice or is a label: remove it"
+                )
+        for name in labels:
+            if labels.count(name) > 1:
+                raise UserError(
+                    f"data.source_args.label_columns: {name!r} is there twice or is no label: remove it"
+                )
+        return self
