@@ -467,6 +467,7 @@ CASES = [
         "combined: blank cells of all sets set to zero, unknown labels with them",
         setting("data.unmentioned", "zeros"),
         "data.unmentioned must be ignore where several sets are combined: set data.source_args.members.nih.unmentioned, and that of the others, instead",
+        run="check",
     ),
     combined(
         "combined: a link in a member that leaves it",

@@ -527,6 +527,11 @@ CASES = [
         refused="data.source_args.label_columns = 'Edema' is not allowed: it should be a list",
     ),
     check(
+        "a label without terms",
+        setting("data.source", "padchest", **{"data.source_args": {"labels": {"Opacity": []}}}),
+        "data.source_args.labels: 'Opacity' has no terms: name one or more, or take it out",
+    ),
+    check(
         "a label column that is named twice",
         setting("data.source_args", {"label_columns": ["Edema", "Edema"]}),
         "data.source_args.label_columns: 'Edema' is there twice or is no label: remove it",

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from couplet.datasets.registry import read_dataset
+from couplet.settings.schema.data import DataParams
+from couplet.settings.source_args import refuse_wrong_source_args
 from tests.support.errors import refused
 
 NAN = np.nan
@@ -115,13 +117,24 @@ def test_uncertain_and_blank_cells_are_each_sets_own(two):
 def test_policies_for_the_whole_set_would_make_up_labels(two):
     dataset = read(two)
     assert dataset.known("ignore", "ignore") is dataset.table and dataset.known({}, "ignore") is dataset.table
-    assert refused(dataset.known, "ignore", "zeros") == (
+
+    def settings(**policies):
+        return {
+            "source": "combined",
+            "source_args": {"members": {"nih": {}, "own": {"source": "csv"}}},
+        } | policies
+
+    wrong = DataParams.model_validate(settings(unmentioned="zeros"))
+    assert refused(refuse_wrong_source_args, wrong) == (
         "data.unmentioned must be ignore where several sets are combined: set "
         "data.source_args.members.nih.unmentioned, and that of the others, instead"
     )
-    assert refused(dataset.known, {"Edema": "ones"}, "ignore").startswith(
-        "data.uncertain must be ignore where"
+    wrong = DataParams.model_validate({"external": settings(uncertain={"Edema": "ones"})})
+    assert refused(refuse_wrong_source_args, wrong) == (
+        "data.external.uncertain must be ignore where several sets are combined: set "
+        "data.external.source_args.members.nih.uncertain, and that of the others, instead"
     )
+    refuse_wrong_source_args(DataParams.model_validate(settings(uncertain={})))
 
 
 def test_a_set_can_be_the_whole_test_part_or_none_of_it(two):

@@ -45,9 +45,6 @@ def test_terms_that_a_user_chose_must_be_there():
         "data.source_args.labels: no image of t.csv has 'opacity/lungs': correct it (nearest: opacity/lung, "
         "opacity/lung/base, opacity, opacityx, mass) or take it out"
     )
-    assert refused(check_terms, {"O": []}, ROWS, "t.csv") == (
-        "data.source_args.labels: 'O' has no terms: name one or more, or take it out"
-    )
     assert refused(check_terms, {"=O": ["mass"]}, ROWS, "t.csv").startswith(
         "data.source_args.labels: '=O' would be a formula in a spreadsheet"
     )
@@ -58,4 +55,7 @@ def test_a_list_is_a_label_for_each_of_its_names():
         labels: LabelTerms
 
     assert Settings(labels=["a", "b"]).labels == {"a": ["a"], "b": ["b"]}
+    assert refused(Settings, labels={"a": ["b"], "O": []}) == (
+        "data.source_args.labels: 'O' has no terms: name one or more, or take it out"
+    )
     assert Settings(labels={"x": ["a", "b"]}).labels == {"x": ["a", "b"]}

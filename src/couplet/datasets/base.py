@@ -66,19 +66,14 @@ class Dataset:
     def known(self, uncertain: Policy | Mapping[str, Policy], unmentioned: Policy) -> DataFrame:
         """The table with 1, 0 or NaN as labels: what -1 and blank mean is `data.uncertain` and `data.unmentioned`.
 
+        Members have their own of both, and are known already.
+
         Raises:
-            UserError: `uncertain` names an unknown label; or one of the two is set for members, which have their own:
-                it would also make up labels that a member does not know.
+            UserError: `uncertain` names an unknown label.
         """
-        if not self.members:
-            return resolve_unknown(self.table, self.labels, uncertain, unmentioned)
-        for key, value in (("uncertain", uncertain), ("unmentioned", unmentioned)):
-            if value not in ("ignore", {}):
-                raise UserError(
-                    f"data.{key} must be ignore where several sets are combined: set "
-                    f"data.source_args.members.{next(iter(self.members))}.{key}, and that of the others, instead"
-                )
-        return self.table
+        return (
+            self.table if self.members else resolve_unknown(self.table, self.labels, uncertain, unmentioned)
+        )
 
     @property
     def test_labelled(self) -> bool:

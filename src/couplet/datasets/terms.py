@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -57,20 +58,16 @@ def check_terms(labels: Mapping[str, Sequence[str]], terms: Series, where: str) 
     """Check labels that a user chose against the terms that are there.
 
     Raises:
-        UserError: a label has no terms, a term is in no row (the nearest are named), or a name is none that a table
-            may have.
+        UserError: a term is in no row (the nearest are named), or a name is none that a table may have.
     """
     check_names(Series(list(labels), dtype=str), lambda _: SETTING)
     known = sorted({start for term in frozenset().union(*terms) for start in _with_starts(term)})
-    for label, names in labels.items():
-        if not names:
-            raise UserError(f"{SETTING}: {label!r} has no terms: name one or more, or take it out")
-        for name in names:
-            if name.lower() not in known:
-                near = ", ".join(difflib.get_close_matches(name.lower(), known, n=_NEAREST, cutoff=0.0))
-                raise UserError(
-                    f"{SETTING}: no image of {where} has {name!r}: correct it (nearest: {near}) or take it out"
-                )
+    for name in chain.from_iterable(labels.values()):
+        if name.lower() not in known:
+            near = ", ".join(difflib.get_close_matches(name.lower(), known, n=_NEAREST, cutoff=0.0))
+            raise UserError(
+                f"{SETTING}: no image of {where} has {name!r}: correct it (nearest: {near}) or take it out"
+            )
 
 
 def _with_starts(term: str) -> list[str]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from couplet.project.errors import UserError
 from couplet.settings.schema.data import DataParams
+from couplet.settings.schema.external import ExternalParams
 from couplet.settings.schema.messages import location, meant, suggest, what_is_wrong
 from couplet.settings.schema.plugins import SOURCES
 from couplet.settings.schema.section import Section
@@ -30,15 +31,27 @@ def refuse_wrong_source_args(data: DataParams, origin: str = "") -> None:
         origin: where they were read, to be named in the message; default: in params.yaml, where every key is.
 
     Raises:
-        UserError: as `source_settings`, with the key as params.yaml has it.
+        UserError: as `source_settings`, with the key as params.yaml has it; or `data.uncertain` or `data.unmentioned`
+            is set for combined, whose members have their own: it would also make up labels that a member does not
+            know.
     """
     try:
-        source_settings(data.source, data.source_args)
+        _refuse_wrong(data)
         if data.external.given:
             with keys_below("data.external"):
-                source_settings(data.external.source, data.external.source_args)
+                _refuse_wrong(data.external)
     except UserError as error:
         raise UserError(f"{origin}: {error}" if origin else str(error)) from None
+
+
+def _refuse_wrong(data: DataParams | ExternalParams) -> None:
+    members = getattr(source_settings(data.source, data.source_args), "members", {})
+    for key, value in (("uncertain", data.uncertain), ("unmentioned", data.unmentioned)):
+        if members and value not in ("ignore", {}):
+            raise UserError(
+                f"data.{key} must be ignore where several sets are combined: set "
+                f"data.source_args.members.{next(iter(members))}.{key}, and that of the others, instead"
+            )
 
 
 def source_settings(source: str, source_args: dict[str, Any]) -> Section:
@@ -90,5 +103,14 @@ def _as_groups(value: Any) -> Any:
     return value
 
 
-# label -> its terms; a list of terms in params.yaml is a label for each.
-LabelTerms = Annotated[dict[str, list[str]], BeforeValidator(_as_groups)]
+def _each_with_terms(labels: dict[str, list[str]]) -> dict[str, list[str]]:
+    for label, terms in labels.items():
+        if not terms:
+            raise UserError(
+                f"data.source_args.labels: {label!r} has no terms: name one or more, or take it out"
+            )
+    return labels
+
+
+# label -> its terms, one or more; a list of terms in params.yaml is a label for each.
+LabelTerms = Annotated[dict[str, list[str]], BeforeValidator(_as_groups), AfterValidator(_each_with_terms)]
