@@ -300,9 +300,8 @@ def _images(truth: np.ndarray, size: int, channels: int) -> np.ndarray:
         for label in np.flatnonzero(row):
             cx, cy = 0.3 * np.cos(label * 1.7), 0.3 * np.sin(label * 1.7)
             images[i] += 70 * np.exp(-(((x - cx) / 0.07) ** 2) - ((y - cy) / 0.07) ** 2)
-    noise = np.random.default_rng(8).normal(
-        0, 6, images.shape
-    )  # of its own: scores do not depend on the size
+    # From a generator of its own: the made-up scores do not depend on the pictures' size.
+    noise = np.random.default_rng(8).normal(0, 6, images.shape)
     return np.clip(images + noise, 0, 255).astype(np.uint8)
 
 
